@@ -1,0 +1,398 @@
+"""params.yaml as frozen, validated models: unknown keys and bad values are refused in one line each.
+
+A table (`runs`, `methods`, ...) maps a name to a row.  Every key must be written out: DVC tracks
+parameters by key, and an optional key would be invisible to it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from pipeline.errors import UserError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+# --- data -------------------------------------------------------------------------------------------
+
+
+class Shapes(Section):
+    """A procedural dataset: `train` and `val` scenes of `size` x `size` pixels from disjoint seeds."""
+
+    train: Positive
+    val: Positive
+    size: Annotated[int, Field(ge=32, le=1024)]
+    seed: Count
+    hard: bool  # adds rings and crescents, which defeat projection losses
+    processes: Positive
+
+
+class CocoFolder(Section):
+    """A dataset in COCO format.  Paths are relative to the repository; `val_*` may repeat `train_*`."""
+
+    train_json: str
+    train_images: str
+    val_json: str
+    val_images: str
+    processes: Positive
+
+
+class Labels(Section):
+    """One label file derived from an annotation file: the only thing a training stage sees of it."""
+
+    kind: Literal["boxes", "masks"]
+    split: Literal["train", "val"]
+
+
+# --- models -----------------------------------------------------------------------------------------
+
+
+class ShapesPretraining(Section):
+    """Backbone start learnt by classifying single procedural objects: the demo's downloaded weights."""
+
+    kind: Literal["shapes_pretraining"]
+    architecture: str
+    images: Positive
+    size: Annotated[int, Field(ge=32)]
+    seed: Count
+    steps: Positive
+    batch_size: Positive
+    learning_rate: Rate
+    weight_decay: Weight
+    hard: bool
+    threads: Positive
+
+
+class TimmWeights(Section):
+    """Backbone start downloaded by timm (needs a network once, then its cache)."""
+
+    kind: Literal["timm"]
+    architecture: str
+
+
+class WeightFile(Section):
+    """Backbone start from a local .safetensors or .pth state dict."""
+
+    kind: Literal["file"]
+    architecture: str
+    path: str
+
+
+class RandomStart(Section):
+    """No start: every run initialises its backbone from its own seed."""
+
+    kind: Literal["random"]
+    architecture: str
+
+
+Backbone = Annotated[
+    ShapesPretraining | TimmWeights | WeightFile | RandomStart, Field(discriminator="kind")
+]
+
+
+class CondInst(Section):
+    """CondInst (arXiv 2003.05664).  Defaults of the reference are in presets/coco.yaml."""
+
+    architecture: Literal["condinst"]
+    backbone: str  # `small` (own GroupNorm network), or any timm name that supports features_only
+    frozen_stages: Annotated[int, Field(ge=0, le=5)]  # 2 = stem and first stage, as the reference
+    frozen_batchnorm: bool
+    pixel_format: Literal["bgr", "rgb"]
+    pixel_mean: tuple[float, float, float]  # in 0..255, in the order of pixel_format
+    pixel_std: tuple[Rate, Rate, Rate]
+    fpn_channels: Positive
+    fpn_strides: tuple[Positive, ...]  # levels beyond the backbone's last are made by stride-2 convs
+    sizes_of_interest: tuple[Positive, ...]  # per level; all but the last are also the range limits
+    head_convs: Positive
+    mask_branch_levels: Positive
+    mask_branch_channels: Positive
+    mask_branch_convs: Count
+    mask_branch_norm: Literal["batchnorm", "groupnorm"]
+    mask_branch_skips: tuple[Positive, ...]  # strides of backbone features added after the tower
+    mask_features: Positive
+    mask_out_stride: Positive
+    mask_head_channels: Positive
+    mask_head_layers: Annotated[int, Field(ge=1)]
+    relative_coordinates: bool
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CondInst:
+        if len(self.sizes_of_interest) != len(self.fpn_strides):
+            raise ValueError("sizes_of_interest needs one entry per entry of fpn_strides")
+        if any(b != 2 * a for a, b in zip(self.fpn_strides, self.fpn_strides[1:], strict=False)):
+            raise ValueError("fpn_strides must double from level to level")
+        if self.mask_branch_levels > len(self.fpn_strides):
+            raise ValueError("mask_branch_levels exceeds the number of fpn_strides")
+        stride = min((*self.mask_branch_skips, self.fpn_strides[0]))
+        if stride % self.mask_out_stride:
+            raise ValueError(f"mask_out_stride must divide the mask branch's stride {stride}")
+        return self
+
+
+Model = CondInst  # a union by `architecture` as soon as there is a second network
+
+
+# --- training ---------------------------------------------------------------------------------------
+
+
+class Augmentation(Section):
+    """Training input: short side drawn from `short_sides`, long side at most `max_side`, flips."""
+
+    short_sides: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    max_side: Positive
+    horizontal_flip: Share
+    vertical_flip: Share
+    transpose: Share
+
+
+class Training(Section):
+    """The recipe of one method.  `steps` counts optimiser steps of `batch_size` images in total."""
+
+    steps: Positive
+    batch_size: Positive
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: Rate
+    backbone_rate: Annotated[float, Field(gt=0)]  # factor on the learning rate of the backbone
+    momentum: Share  # SGD's; ignored by AdamW
+    weight_decay: Weight
+    norm_weight_decay: Weight
+    schedule: Literal["step", "cosine", "poly", "constant"]
+    milestones: tuple[Positive, ...]  # steps at which "step" multiplies the rate by 0.1
+    poly_power: Rate
+    warmup_steps: Count
+    warmup_start: Share  # first factor of the linear warm-up
+    clip_norm: Weight  # 0 = no clipping
+    ema: Annotated[float, Field(ge=0, lt=1)]  # momentum of averaged weights; 0 = off
+    group_by_aspect: bool
+    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU, fp32 on a CPU
+    workers: Count
+    threads: Positive
+    checkpoint_every: Positive
+    log_every: Positive
+    augmentation: Augmentation
+
+
+class Supervised(Section):
+    """CondInst on masks (or on pseudo-masks): dice loss on the proposals."""
+
+    kind: Literal["supervised"]
+    mask_weight: Weight
+    max_proposals: int  # random positives per process; -1 = use topk_per_image instead
+    topk_per_image: int  # best positives per image, shared by its objects; -1 = off
+    train: Training
+
+    @model_validator(mode="after")
+    def _one_selection(self) -> Supervised:
+        if (self.max_proposals > 0) == (self.topk_per_image > 0):
+            raise ValueError("set exactly one of max_proposals and topk_per_image, the other to -1")
+        return self
+
+
+class BoxInst(Section):
+    """BoxInst (arXiv 2012.02310): projection and colour-pairwise loss on boxes."""
+
+    kind: Literal["boxinst"]
+    projection_weight: Weight
+    pairwise_weight: Weight
+    pairwise_size: Annotated[int, Field(ge=3)]
+    pairwise_dilation: Positive
+    color_threshold: Share
+    pairwise_warmup: Positive  # steps over which pairwise_weight grows linearly from 0
+    bottom_pixels_removed: Count
+    topk_per_image: Positive
+    train: Training
+
+
+Method = Annotated[Supervised | BoxInst, Field(discriminator="kind")]
+
+
+# --- the comparison ---------------------------------------------------------------------------------
+
+
+class Run(Section):
+    """One row of the comparison: a model trained by a method on a label set."""
+
+    title: str
+    task: Literal["instances"]
+    method: Name
+    model: Name
+    labels: Name
+    backbone: Name
+    oracle: Name  # the run that `retention` divides by; its own name for an oracle, `none` without one
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+class Baseline(Section):
+    """Boxes to masks without training, on the boxes that the run `detections` predicted."""
+
+    title: str
+    kind: Literal["fill", "grabcut"]
+    detections: Name
+    oracle: Name
+    iterations: Count  # of GrabCut; 0 for fill
+    processes: Positive
+
+
+class Predict(Section):
+    """Inference: input size, detection thresholds, limits."""
+
+    short_side: Positive
+    max_side: Positive
+    score_threshold: Share
+    nms_threshold: Share
+    pre_nms_topk: Positive
+    detections_per_image: Positive
+    batch_size: Positive
+    threads: Positive
+
+
+class Evaluate(Section):
+    """Evaluation: detection limit of AP, boundary width, bootstrap."""
+
+    max_detections: Positive
+    boundary_dilation: Share  # of the image diagonal
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    bootstrap_seed: Count
+
+
+class Report(Section):
+    """What the page shows: its title and how many images of each kind the gallery has."""
+
+    title: str
+    gallery: Count
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    benchmark: Name
+    generate: dict[Name, Shapes]
+    import_coco: dict[Name, CocoFolder]
+    labels: dict[Name, Labels]
+    backbones: dict[Name, Backbone]
+    models: dict[Name, Model]
+    methods: dict[Name, Method]
+    runs: dict[Name, Run]
+    baselines: dict[Name, Baseline]
+    predict: Predict
+    evaluate: Evaluate
+    report: Report
+
+    @model_validator(mode="after")
+    def _references(self) -> Params:
+        """Every name that a row mentions must exist, and rows that are compared must fit."""
+        if len(self.generate) + len(self.import_coco) != 1:
+            raise ValueError("generate and import_coco must have exactly one entry in total")
+        for name in self.runs.keys() & self.baselines.keys():
+            raise ValueError(f"{name} is both in runs and in baselines; rename one")
+        for name, run in self.runs.items():
+            self._check_run(name, run)
+        for name, baseline in self.baselines.items():
+            _known(f"baselines.{name}.detections", baseline.detections, self.runs)
+            if baseline.oracle != "none":
+                _known(f"baselines.{name}.oracle", baseline.oracle, self.runs)
+        return self
+
+    def _check_run(self, name: str, run: Run) -> None:
+        if name == "none":
+            raise ValueError("a run may not be called none: that word means no oracle")
+        for key, table in (("method", self.methods), ("model", self.models), ("labels", self.labels),
+                           ("backbone", self.backbones)):
+            _known(f"runs.{name}.{key}", getattr(run, key), table)
+        if run.oracle != "none":
+            _known(f"runs.{name}.oracle", run.oracle, self.runs)
+        if len(set(run.seeds)) != len(run.seeds):
+            raise ValueError(f"runs.{name}.seeds names a seed twice")
+        labels = self.labels[run.labels]
+        if labels.split != "train":
+            raise ValueError(f"runs.{name}.labels: {run.labels} is of the split {labels.split}; train on train")
+        method = self.methods[run.method]
+        needed = {"supervised": "masks", "boxinst": "boxes"}[method.kind]
+        if labels.kind != needed:
+            raise ValueError(
+                f"runs.{name}.labels: {run.labels} holds {labels.kind}, and {method.kind} trains on {needed}")
+        model, start = self.models[run.model], self.backbones[run.backbone]
+        if model.backbone != start.architecture:
+            raise ValueError(f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
+                             f" and the model {run.model} has {model.backbone}")
+
+
+def _known(key: str, value: str, table: dict[str, Any]) -> None:
+    if value not in table:
+        raise ValueError(f"{key}: {value!r} is not defined; defined are {', '.join(sorted(table)) or 'none'}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice and reads 1e-4 as a number, as DVC does (YAML 1.2)."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is written twice",
+                                                        key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+
+
+def load_params(path: Path) -> Params:
+    """Read and validate a params file.  Raises UserError with one line per mistake, joined by ' | '."""
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise UserError(path, "", "file not found", "run `python -m pipeline use demo`") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(path, "", f"not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(path, "", "is not a table of sections", "run `python -m pipeline use demo`")
+    try:
+        return Params.model_validate(_tuples(raw))
+    except ValidationError as error:
+        raise UserError(path, "", " | ".join(_line(item) for item in error.errors())) from None
+
+
+def _tuples(value: Any) -> Any:
+    """YAML lists as tuples, since the models are frozen and strict."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _line(item: ErrorDetails) -> str:
+    """One validation error as `key: value: what is allowed`."""
+    kinds = {"shapes_pretraining", "timm", "file", "random", "supervised", "boxinst", "[key]"}
+    parts = [str(part) for part in item["loc"]]
+    key = ".".join(part for index, part in enumerate(parts) if index < 2 or part not in kinds)
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key; remove it or correct its spelling"
+    if item["type"] == "missing":
+        return f"{key}: missing; every key must be written out"
+    if item["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: {item['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
