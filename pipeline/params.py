@@ -322,7 +322,7 @@ class Params(Section):
             raise ValueError(f"runs.{name}.seeds names a seed twice")
         labels = self.labels[run.labels]
         if labels.split != "train":
-            raise ValueError(f"runs.{name}.labels: {run.labels} is of the split {labels.split}; train on train")
+            raise ValueError(f"runs.{name}.labels: {run.labels} is of the val split; train on train")
         method = self.methods[run.method]
         needed = {"supervised": "masks", "boxinst": "boxes"}[method.kind]
         if labels.kind != needed:

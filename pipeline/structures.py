@@ -80,7 +80,7 @@ class PaddedBatch:
 
 def boxes_xyxy(values: Tensor, size: tuple[int, int]) -> BoundingBoxes:
     """Wrap (N, 4) x1 y1 x2 y2 values as tv_tensor boxes of an image of (height, width) `size`."""
-    return BoundingBoxes(values.reshape(-1, 4), format=BoundingBoxFormat.XYXY, canvas_size=size)  # type: ignore[no-untyped-call]
+    return BoundingBoxes(values.reshape(-1, 4), format=BoundingBoxFormat.XYXY, canvas_size=size)
 
 
 def pad_images(images: list[Tensor], divisor: int) -> PaddedBatch:

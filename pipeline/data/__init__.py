@@ -1,0 +1,1 @@
+"""Datasets in, COCO out: procedural shapes, COCO folders, images, transforms."""

@@ -1,0 +1,1 @@
+"""Mask AP, boundary AP, mask IoU, retention, intervals."""

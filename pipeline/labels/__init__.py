@@ -1,0 +1,1 @@
+"""What a method may see: one label file per supervision."""

@@ -1,0 +1,1 @@
+"""One folder per method: its losses, and what it trains and predicts."""

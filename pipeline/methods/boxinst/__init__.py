@@ -1,0 +1,1 @@
+"""BoxInst: projection and colour-pairwise losses on boxes."""

@@ -1,0 +1,1 @@
+"""CondInst trained on masks or pseudo-masks."""
