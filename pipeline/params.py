@@ -231,7 +231,8 @@ class Run(Section):
 
     title: str
     task: Literal["instances"]
-    method: Name
+    method: Literal["supervised", "boxinst"]  # the folder of pipeline/methods that the run depends on
+    settings: Name  # the row of `methods`
     model: Name
     labels: Name
     backbone: Name
@@ -300,7 +301,9 @@ class Params(Section):
         """Every name that a row mentions must exist, and rows that are compared must fit."""
         if len(self.generate) + len(self.import_coco) != 1:
             raise ValueError("generate and import_coco must have exactly one entry in total")
-        for name in self.runs.keys() & self.baselines.keys():
+        if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
+            raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: every run predicts in those")
+        for name in sorted(self.runs.keys() & self.baselines.keys()):
             raise ValueError(f"{name} is both in runs and in baselines; rename one")
         for name, run in self.runs.items():
             self._check_run(name, run)
@@ -313,7 +316,7 @@ class Params(Section):
     def _check_run(self, name: str, run: Run) -> None:
         if name == "none":
             raise ValueError("a run may not be called none: that word means no oracle")
-        for key, table in (("method", self.methods), ("model", self.models), ("labels", self.labels),
+        for key, table in (("settings", self.methods), ("model", self.models), ("labels", self.labels),
                            ("backbone", self.backbones)):
             _known(f"runs.{name}.{key}", getattr(run, key), table)
         if run.oracle != "none":
@@ -323,11 +326,13 @@ class Params(Section):
         labels = self.labels[run.labels]
         if labels.split != "train":
             raise ValueError(f"runs.{name}.labels: {run.labels} is of the val split; train on train")
-        method = self.methods[run.method]
-        needed = {"supervised": "masks", "boxinst": "boxes"}[method.kind]
+        if self.methods[run.settings].kind != run.method:
+            raise ValueError(f"runs.{name}.settings: {run.settings} configures"
+                             f" {self.methods[run.settings].kind}, and the run's method is {run.method}")
+        needed = {"supervised": "masks", "boxinst": "boxes"}[run.method]
         if labels.kind != needed:
             raise ValueError(
-                f"runs.{name}.labels: {run.labels} holds {labels.kind}, and {method.kind} trains on {needed}")
+                f"runs.{name}.labels: {run.labels} holds {labels.kind}, and {run.method} trains on {needed}")
         model, start = self.models[run.model], self.backbones[run.backbone]
         if model.backbone != start.architecture:
             raise ValueError(f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
@@ -345,7 +350,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is written twice",
                                                         key_node.start_mark)
