@@ -102,9 +102,7 @@ class RandomStart(Section):
     architecture: str
 
 
-Backbone = Annotated[
-    ShapesPretraining | TimmWeights | WeightFile | RandomStart, Field(discriminator="kind")
-]
+Backbone = Annotated[ShapesPretraining | TimmWeights | WeightFile | RandomStart, Field(discriminator="kind")]
 
 
 class CondInst(Section):
@@ -302,7 +300,7 @@ class Params(Section):
         if len(self.generate) + len(self.import_coco) != 1:
             raise ValueError("generate and import_coco must have exactly one entry in total")
         if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
-            raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: every run predicts in those")
+            raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
         for name in sorted(self.runs.keys() & self.baselines.keys()):
             raise ValueError(f"{name} is both in runs and in baselines; rename one")
         for name, run in self.runs.items():
@@ -316,8 +314,12 @@ class Params(Section):
     def _check_run(self, name: str, run: Run) -> None:
         if name == "none":
             raise ValueError("a run may not be called none: that word means no oracle")
-        for key, table in (("settings", self.methods), ("model", self.models), ("labels", self.labels),
-                           ("backbone", self.backbones)):
+        for key, table in (
+            ("settings", self.methods),
+            ("model", self.models),
+            ("labels", self.labels),
+            ("backbone", self.backbones),
+        ):
             _known(f"runs.{name}.{key}", getattr(run, key), table)
         if run.oracle != "none":
             _known(f"runs.{name}.oracle", run.oracle, self.runs)
@@ -327,16 +329,21 @@ class Params(Section):
         if labels.split != "train":
             raise ValueError(f"runs.{name}.labels: {run.labels} is of the val split; train on train")
         if self.methods[run.settings].kind != run.method:
-            raise ValueError(f"runs.{name}.settings: {run.settings} configures"
-                             f" {self.methods[run.settings].kind}, and the run's method is {run.method}")
+            raise ValueError(
+                f"runs.{name}.settings: {run.settings} configures"
+                f" {self.methods[run.settings].kind}, and the run's method is {run.method}"
+            )
         needed = {"supervised": "masks", "boxinst": "boxes"}[run.method]
         if labels.kind != needed:
             raise ValueError(
-                f"runs.{name}.labels: {run.labels} holds {labels.kind}, and {run.method} trains on {needed}")
+                f"runs.{name}.labels: {run.labels} holds {labels.kind}, and {run.method} trains on {needed}"
+            )
         model, start = self.models[run.model], self.backbones[run.backbone]
         if model.backbone != start.architecture:
-            raise ValueError(f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
-                             f" and the model {run.model} has {model.backbone}")
+            raise ValueError(
+                f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
+                f" and the model {run.model} has {model.backbone}"
+            )
 
 
 def _known(key: str, value: str, table: dict[str, Any]) -> None:
@@ -352,8 +359,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is written twice",
-                                                        key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is written twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
