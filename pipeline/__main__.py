@@ -17,7 +17,7 @@ def main() -> None:
     use.add_argument("--force", action="store_true", help="overwrite edits of params.yaml")
     repro = commands.add_parser("repro", help="dvc repro, with independent stages side by side")
     repro.add_argument("--jobs", type=int, default=0, help="stages at a time (default: by cores or GPUs)")
-    arguments, root = parser.parse_args(), Path.cwd()
+    arguments, root = parser.parse_args(), Path()
     if arguments.command == "check":
         from pipeline.workflow.check import check
 

@@ -384,16 +384,16 @@ def load_params(path: Path) -> Params:
     if not isinstance(raw, dict):
         raise UserError(path, "", "is not a table of sections", "run `python -m pipeline use demo`")
     try:
-        return Params.model_validate(_tuples(raw))
+        return Params.model_validate(tuples(raw))
     except ValidationError as error:
         raise UserError(path, "", " | ".join(_line(item) for item in error.errors())) from None
 
 
-def _tuples(value: Any) -> Any:
+def tuples(value: Any) -> Any:
     """YAML lists as tuples, since the models are frozen and strict."""
     if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+        return {key: tuples(item) for key, item in value.items()}
+    return tuple(tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _line(item: ErrorDetails) -> str:

@@ -34,7 +34,7 @@ def check(root: Path) -> Params:
 
 def require_repository(root: Path) -> None:
     """DVC works on a git repository only; an unpacked archive is none.  Raises UserError."""
-    if not any((parent / ".git").exists() for parent in (root, *root.parents)):
+    if not any((parent / ".git").exists() for parent in (root.resolve(), *root.resolve().parents)):
         raise UserError(
             root,
             "",

@@ -35,8 +35,8 @@ def read_dag(root: Path) -> Dag:
     try:
         with Repo(str(root)) as repo:
             return {
-                stage.addressing: Stage(
-                    stage.addressing,
+                stage.name: Stage(
+                    stage.name,
                     tuple(_relative(root, dep.fs_path) for dep in stage.deps if not _is_params(dep)),
                     tuple(_relative(root, out.fs_path) for out in stage.outs),
                 )

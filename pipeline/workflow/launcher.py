@@ -84,7 +84,7 @@ def _stale_stages(root: Path, waits_for: dict[str, set[str]]) -> set[str]:
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        stale = {name.removeprefix("dvc.yaml:") for name in repo.status()} & waits_for.keys()
+        stale = {name.rpartition(":")[2] for name in repo.status()} & waits_for.keys()
     grown = True
     while grown:
         more = {name for name, before in waits_for.items() if before & stale} - stale
