@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -32,12 +33,16 @@ def load_batches(dataset: Dataset[Sample], sampler: StepSampler, workers: int) -
 
     Raises UserError as the dataset does.
     """
+    # A plain fork would copy locks of running threads and open files into the workers.  The server that
+    # they are forked from instead imports torch once for all.
+    context = multiprocessing.get_context("forkserver") if workers else None
+    if context is not None:
+        context.set_forkserver_preload([__name__])
     loader = DataLoader(
         _Reading(dataset), batch_sampler=sampler, num_workers=workers, collate_fn=_as_list,
         # Of its own, so that the loader draws nothing from the generator that training uses.
         generator=torch.Generator(), worker_init_fn=_start_worker if workers else None,
-        # A plain fork would copy locks of running threads and open files into the workers.
-        multiprocessing_context="forkserver" if workers else None,
+        multiprocessing_context=context,
     )
     for batch in loader:
         for item in batch:

@@ -34,10 +34,10 @@ def map_images(function: Callable[[T], R], items: Sequence[T], processes: int,
 
 def _spread(function: Callable[[T], R], items: Sequence[T], processes: int) -> Iterator[R]:
     # Not a plain fork, which would copy locks of running threads.  The server imports the function's
-    # module once, and the workers are cheap copies of it.
+    # module once, and the workers start as cheap copies of the server.
     context = multiprocessing.get_context("forkserver")
     target = function.func if isinstance(function, partial) else function
-    context.set_forkserver_preload([target.__module__])
+    context.set_forkserver_preload([__name__, target.__module__])
     chunk = max(1, min(16, len(items) // (4 * processes)))
     with context.Pool(min(processes, max(len(items), 1)), _start_worker) as pool:
         for results, mistake in pool.imap(partial(_call, function), items, chunk):
