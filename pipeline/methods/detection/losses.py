@@ -6,6 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.distributed import mean_over_processes
+from pipeline.methods.detection.dense import DenseOutputs
+from pipeline.methods.detection.targets import DetectionTargets
+
 FOCAL_ALPHA = 0.25  # arXiv 1708.02002
 FOCAL_GAMMA = 2.0
 LEAST_CENTERNESS_SUM = 1e-6
@@ -58,3 +62,20 @@ def box_loss(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 def centerness_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross entropy, summed.  logits: (N,); targets: (N,) in [0, 1]."""
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+
+
+def detection_losses(dense: DenseOutputs, targets: DetectionTargets) -> dict[str, Tensor]:
+    """The three losses of a batch, normalised over all processes: FCOS (arXiv 1904.01355, equation 2).
+
+    Without any positive location the box and centre-ness losses are zero, and still part of the graph.
+    """
+    positive = targets.boxes >= 0
+    wanted = targets.distances[positive]
+    quality = centerness_targets(wanted)
+    count = mean_over_processes(positive.sum().float()).clamp(min=1)
+    total_quality = mean_over_processes(quality.sum()).clamp(min=LEAST_CENTERNESS_SUM)
+    return {
+        "loss_fcos_cls": focal_loss(dense.class_logits, targets.labels) / count,
+        "loss_fcos_loc": box_loss(dense.distances[positive], wanted, quality) / total_quality,
+        "loss_fcos_ctr": centerness_loss(dense.centerness[positive], quality) / count,
+    }

@@ -48,14 +48,24 @@ def topk_per_box(positives: Positives, topk: int) -> Tensor:
     images, boxes = positives.images, positives.boxes
     if len(boxes) == 0:
         return boxes
-    by_quality = torch.argsort(positives.quality, descending=True, stable=True)
-    order = by_quality[torch.argsort(boxes[by_quality], stable=True)]
-    _, group, sizes = torch.unique_consecutive(boxes[order], return_inverse=True, return_counts=True)
-    starts = sizes.cumsum(0) - sizes
-    rank = torch.arange(len(order), device=order.device) - starts[group]
-    boxes_per_image = torch.bincount(images[order[starts]], minlength=int(images[-1]) + 1)
+    rank = rank_in_group(boxes, positives.quality)
+    boxes_per_image = torch.bincount(images[rank == 0])
     quota = (topk // boxes_per_image.clamp(min=1)).clamp(min=1)
-    return order[rank < quota[images[order]]].sort().values
+    return (rank < quota[images]).nonzero().squeeze(1)
+
+
+def rank_in_group(groups: Tensor, quality: Tensor) -> Tensor:
+    """Place of each entry within its group, best quality first, the first on ties: (N,) int64 from 0.
+
+    groups: (N,) int64 >= 0; quality: (N,).
+    """
+    by_quality = torch.argsort(quality, descending=True, stable=True)
+    order = by_quality[torch.argsort(groups[by_quality], stable=True)]
+    _, group, sizes = torch.unique_consecutive(groups[order], return_inverse=True, return_counts=True)
+    start = (sizes.cumsum(0) - sizes)[group]
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device) - start
+    return rank
 
 
 def random_choice(positives: Positives, limit: int, generator: torch.Generator) -> Tensor:

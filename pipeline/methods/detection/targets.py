@@ -71,8 +71,7 @@ def box_centers(boxes: Tensor) -> Tensor:
 
 def mask_centroids(masks: Tensor) -> Tensor:
     """(N, H, W) masks -> (N, 2) mean (x, y) of their pixels' integer coordinates; 0, 0 for an empty mask."""
-    masks = masks.float()
-    rows, columns = masks.sum(dim=2), masks.sum(dim=1)
+    rows, columns = masks.sum(dim=2).float(), masks.sum(dim=1).float()
     area = rows.sum(dim=1).clamp(min=1)
     x = columns @ torch.arange(masks.shape[2], device=masks.device, dtype=torch.float32)
     y = rows @ torch.arange(masks.shape[1], device=masks.device, dtype=torch.float32)
