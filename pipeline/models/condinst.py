@@ -25,9 +25,10 @@ class CondInstOutputs(HeadOutputs):
 
     def float(self) -> CondInstOutputs:
         """The same in float32, in which losses and boxes are computed whatever the network ran in."""
-        levels = (self.class_logits, self.distances, self.centerness, self.controller)
-        return CondInstOutputs(*([level.float() for level in part] for part in levels),
-                               mask_features=self.mask_features.float())
+        return CondInstOutputs(
+            [level.float() for level in self.class_logits], [level.float() for level in self.distances],
+            [level.float() for level in self.centerness], [level.float() for level in self.controller],
+            self.mask_features.float())
 
 
 class CondInstHeads(nn.Module):

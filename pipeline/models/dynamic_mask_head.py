@@ -6,6 +6,8 @@ the object's image and on the coordinates relative to the object.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -16,8 +18,7 @@ from pipeline.params import CondInst
 def layer_sizes(params: CondInst) -> list[tuple[int, int]]:
     """(inputs, outputs) of each layer of the mask head; the last layer has one output."""
     inputs = params.mask_features + (2 if params.relative_coordinates else 0)
-    widths = [inputs, *[params.mask_head_channels] * (params.mask_head_layers - 1), 1]
-    return list(zip(widths, widths[1:], strict=False))
+    return list(pairwise([inputs, *[params.mask_head_channels] * (params.mask_head_layers - 1), 1]))
 
 
 def parameter_count(params: CondInst) -> int:
@@ -53,7 +54,7 @@ def mask_stride(params: CondInst) -> int:
 def split_parameters(parameters: Tensor, sizes: list[tuple[int, int]]) -> tuple[list[Tensor], list[Tensor]]:
     """(N, P) vectors -> per layer (N, outputs, inputs) weights and (N, outputs) biases."""
     lengths = [inputs * outputs for inputs, outputs in sizes] + [outputs for _, outputs in sizes]
-    parts = parameters.split(lengths, dim=1)
+    parts = torch.split(parameters, lengths, dim=1)
     weights = [part.unflatten(1, (outputs, inputs))
                for part, (inputs, outputs) in zip(parts, sizes, strict=False)]
     return weights, list(parts[len(sizes):])
@@ -84,10 +85,10 @@ def _run(features: Tensor, weights: list[Tensor], biases: list[Tensor], images: 
     height, width = features.shape[-2:]
     order = torch.argsort(images, stable=True)
     counts = torch.bincount(images, minlength=len(features)).tolist()
-    first, start = [], biases[0][order].flatten()[:, None]
-    for feature, weight, bias in zip(features.flatten(2), weights[0][order].split(counts),
-                                     start.split([n * biases[0].shape[1] for n in counts]), strict=True):
-        first.append(torch.addmm(bias, weight.flatten(0, 1), feature))
+    per_image = zip(torch.split(weights[0][order], counts), torch.split(biases[0][order], counts),
+                    features.flatten(2), strict=True)
+    first = [torch.addmm(bias.reshape(-1, 1), weight.flatten(0, 1), feature)
+             for weight, bias, feature in per_image]
     hidden = torch.cat(first).view(len(images), biases[0].shape[1], height * width)
     for weight, bias in zip(weights[1:], biases[1:], strict=True):
         hidden = torch.baddbmm(bias[order, :, None], weight[order], hidden.relu_())

@@ -36,7 +36,7 @@ class FPN(nn.Module):
                 nn.init.zeros_(conv.bias)
 
     def forward(self, features: dict[int, Tensor]) -> list[Tensor]:
-        """features: stride -> (B, C, H / stride, W / stride).  Returns a (B, channels, h, w) map per stride."""
+        """features: stride -> (B, C, H / stride, W / stride).  Returns (B, channels, h, w) per stride."""
         merged: list[Tensor] = []  # coarse to fine
         for stride, lateral in zip(reversed(self.lateral_strides), reversed(self.lateral), strict=True):
             level = lateral(features[stride])

@@ -78,7 +78,7 @@ class CondInstMethod(ABC):
             logits = self._mask_logits(dense.mask_features, proposals)
             return detection_losses(dense, targets) | self.mask_losses(logits, proposals, batch, padded, step)
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, step: int) -> None:  # noqa: B027 (most methods have nothing to do here)
         """Nothing happens between steps."""
 
     def _load(self, batch: list[Sample]) -> tuple[list[Sample], PaddedBatch]:

@@ -68,7 +68,8 @@ def best_cells(predicted: Tensor, boxes: Tensor) -> Tensor:
 
     The first location wins ties.
     """
-    return box_iou(boxes, predicted).argmax(dim=1)
+    overlaps: Tensor = box_iou(boxes, predicted)
+    return overlaps.argmax(dim=1)
 
 
 def rescale_boxes(boxes: Tensor, size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
@@ -92,7 +93,7 @@ def original_masks(probabilities: Tensor, stride: int, size: tuple[int, int],
     resized to the original one and then thresholded, so that object edges fall between its pixels.
     """
     masks = [torch.zeros(0, *original, dtype=torch.bool, device=probabilities.device)]
-    for part in probabilities[:, None].split(MASKS_AT_ONCE) if len(probabilities) else ():
+    for part in torch.split(probabilities[:, None], MASKS_AT_ONCE) if len(probabilities) else ():
         full = aligned_bilinear(part, stride)[..., : size[0], : size[1]]
         full = F.interpolate(full, size=original, mode="bilinear", align_corners=False)
         masks.append(full[:, 0] > MASK_THRESHOLD)

@@ -19,7 +19,7 @@ class Supervised(CondInstMethod):
     """Detection losses and the dice loss of the proposals' masks."""
 
     def __init__(self, settings: params.Supervised, model: params.CondInst, num_classes: int,
-                 predict: params.Predict, *, seed: int, module: nn.Module | None = None) -> None:
+                 predict: params.Predict, seed: int, module: nn.Module | None = None) -> None:
         """seed: of the random draw of proposals; module: instead of a new network for `model`."""
         super().__init__(module or build_condinst(model, num_classes), model, num_classes, predict)
         self.settings = settings
