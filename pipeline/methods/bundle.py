@@ -1,0 +1,77 @@
+"""A trained model on disk: weights as safetensors, and beside them all that rebuilds the network."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from pathlib import Path
+
+import timm
+import torch
+import torchvision
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from pipeline import __version__, params
+from pipeline.engine.weights import load_weights, save_weights
+from pipeline.errors import UserError
+from pipeline.files import read_json, write_json
+from pipeline.methods.build import build_method
+from pipeline.methods.detection.condinst_method import CondInstMethod
+from pipeline.params import tuples
+from pipeline.structures import Category
+
+_SETTINGS: TypeAdapter[params.Method] = TypeAdapter(params.Method)
+
+
+def save_bundle(
+    folder: Path,
+    module: nn.Module,
+    settings: params.Method,
+    model: params.Model,
+    categories: list[Category],
+    train_images: int,
+) -> None:
+    """Write model.safetensors and model.json (parameters, classes, environment; no times)."""
+    save_weights(module, folder / "model.safetensors")
+    description = {
+        "settings": settings.model_dump(mode="json"),
+        "model": model.model_dump(mode="json"),
+        "categories": [asdict(category) for category in categories],
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "train_images": train_images,
+        "environment": environment(),
+    }
+    write_json(folder / "model.json", description)
+
+
+def load_bundle(
+    folder: Path, predict: params.Predict, device: torch.device
+) -> tuple[CondInstMethod, list[Category]]:
+    """Rebuild a method in evaluation mode on `device`.  Raises UserError for files that do not fit."""
+    path = folder / "model.json"
+    description = read_json(path)
+    try:
+        settings = _SETTINGS.validate_python(tuples(description["settings"]))
+        model = params.Model.model_validate(tuples(description["model"]))
+        categories = [Category(**item) for item in description["categories"]]
+    except (ValidationError, KeyError, TypeError) as error:
+        raise UserError(path, "", f"does not describe a model ({error})", "train it again") from None
+    method = build_method(settings, model, len(categories), predict, seed=0)
+    load_weights(method.module, folder / "model.safetensors")
+    method.module.to(device).eval()
+    return method, categories
+
+
+def environment() -> dict[str, str]:
+    """Versions and device that a result depends on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine() + " CPU"
+    return {
+        "weakseg": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+        "device": device,
+        "system": platform.system(),
+    }

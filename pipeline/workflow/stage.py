@@ -1,0 +1,39 @@
+"""What every stage script starts with."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+from pipeline.layout import Layout
+from pipeline.params import Params, load_params
+
+
+def open_stage(option: str = "") -> tuple[Params, Layout, str]:
+    """Parse the stage's one option (`--run` or `--name`), read params.yaml of the current folder.
+
+    Returns params, the benchmark's paths and the option's value ("" without an option).
+    """
+    parser = argparse.ArgumentParser()
+    if option:
+        parser.add_argument(option, required=True, dest="value")
+    value = getattr(parser.parse_args(), "value", "")
+    params = load_params(Path("params.yaml"))
+    return params, Layout(Path(), params.benchmark), value
+
+
+def seeds_of(params: Params, run: str) -> tuple[int, ...]:
+    """Seeds of a run; a baseline has those of the run whose boxes it fills."""
+    row = params.baselines.get(run)
+    return params.runs[row.detections if row else run].seeds
+
+
+def digest(*parts: object, files: tuple[Path, ...] = ()) -> str:
+    """SHA-256 over the text of `parts` and over the names and bytes of files, folders walked in order."""
+    state = hashlib.sha256("\0".join(map(str, parts)).encode())
+    for path in files:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                state.update(file.as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return state.hexdigest()

@@ -1,0 +1,22 @@
+"""Compare the runs: retention, intervals over images, differences."""
+
+from pipeline.errors import run_or_exit
+from pipeline.evaluation.comparison import compare
+from pipeline.evaluation.matches import Matches
+from pipeline.files import write_json
+from pipeline.workflow.stage import open_stage, seeds_of
+
+
+def main() -> None:
+    params, layout, _ = open_stage()
+    rows = {**params.runs, **params.baselines}
+    matches = {
+        name: {seed: Matches.load(layout.evaluation(name, seed)) for seed in seeds_of(params, name)}
+        for name in rows
+    }
+    oracles = {name: row.oracle for name, row in rows.items()}
+    write_json(layout.comparison, compare(matches, oracles, params.evaluate))
+
+
+if __name__ == "__main__":
+    run_or_exit(main)

@@ -1,0 +1,22 @@
+"""Score one run's predictions on the validation masks."""
+
+from pipeline.errors import run_or_exit
+from pipeline.evaluation.run import evaluate_run, summarise_seeds
+from pipeline.files import read_json, write_json
+from pipeline.workflow.stage import open_stage, seeds_of
+
+
+def main() -> None:
+    params, layout, run = open_stage("--run")
+    annotations = read_json(layout.annotations("val"))
+    metrics = {}
+    for seed in seeds_of(params, run):
+        folder = layout.predictions(run, seed)
+        detections, in_boxes = read_json(folder / "detections.json"), read_json(folder / "in_boxes.json")
+        metrics[seed], matches = evaluate_run(annotations, detections, in_boxes, params.evaluate)
+        matches.save(layout.evaluation(run, seed))
+    write_json(layout.metrics(run), summarise_seeds(metrics))
+
+
+if __name__ == "__main__":
+    run_or_exit(main)

@@ -1,0 +1,123 @@
+"""params.yaml: every mistake is one line that names the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.params import load_params
+
+
+def edited(root: Path, tmp_path: Path, old: str, new: str) -> Path:
+    text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+def test_params_yaml_is_the_demo_preset(root: Path) -> None:
+    assert (root / "params.yaml").read_bytes() == (root / "presets" / "demo.yaml").read_bytes()
+
+
+def test_every_preset_is_valid_and_run_names_are_unique(root: Path) -> None:
+    names: dict[str, str] = {}
+    for preset in sorted((root / "presets").glob("*.yaml")):
+        params = load_params(preset)
+        for run in (*params.runs, *params.baselines):
+            assert run not in names, f"{run} is in {names[run]} and in {preset.name}"
+            names[run] = preset.name
+
+
+def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
+    """`dvc exp run -S` mistreats anchors and wraps lines over 80 columns."""
+    for preset in (root / "presets").glob("*.yaml"):
+        text = preset.read_text(encoding="utf-8")
+        assert "&" not in text
+        assert "<<:" not in text
+        assert max(map(len, text.splitlines())) <= 80, preset.name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "color_threshold: 0.03",
+            "colour_threshold: 0.03",
+            ["methods.boxinst.colour_threshold", "unknown key"],
+        ),
+        (
+            "color_threshold: 0.03",
+            "color_threshold: 1.5",
+            ["methods.boxinst.color_threshold", "1.5", "less than"],
+        ),
+        ("color_threshold: 0.03", "color_threshold: '0.03'", ["methods.boxinst.color_threshold", "'0.03'"]),
+        ("    size: 96\n", "", ["generate.shapes.size", "missing"]),
+        ("size: 96", "size: 96.5", ["generate.shapes.size", "96.5", "integer"]),
+        ("kind: boxinst\n", "kind: boxinst2\n", ["methods.boxinst", "boxinst2", "supervised"]),
+        ("labels: masks", "labels: mask", ["runs.oracle.labels", "'mask'", "boxes, masks, val_boxes"]),
+        ("labels: masks", "labels: boxes", ["runs.oracle.labels", "boxes", "supervised trains on masks"]),
+        ("oracle: oracle", "oracle: nobody", ["runs.oracle.oracle", "'nobody'"]),
+        ("seeds: [0]", "seeds: []", ["runs.oracle.seeds", "at least 1"]),
+        ("seeds: [0]", "seeds: [0, 0]", ["runs.oracle.seeds", "twice"]),
+        ("backbone: small", "backbone: resnet50", ["runs.oracle.backbone", "resnet50", "small"]),
+        ("  boxinst:\n    title", "  box.inst:\n    title", ["runs", "box.inst"]),
+        ("detections: boxinst", "detections: box", ["baselines.fill.detections", "'box'"]),
+        ("import_coco: {}", "import_coco:", ["import_coco"]),
+        ("benchmark: demo", "benchmark: demo\nbenchmark: demo", ["benchmark", "twice"]),
+        (
+            "sizes_of_interest: [20, 40]",
+            "sizes_of_interest: [20]",
+            ["models.condinst_small", "sizes_of_interest"],
+        ),
+        ("mask_out_stride: 2", "mask_out_stride: 4", ["models.condinst_small", "mask_out_stride"]),
+        ("settings: projection_only", "settings: supervised", ["runs.projection.settings", "boxinst"]),
+        ("val_boxes: {kind: boxes, split: val}", "val_b: {kind: boxes, split: val}", ["labels.val_boxes"]),
+    ],
+)
+def test_mistakes_are_one_line_with_key_and_remedy(
+    root: Path, tmp_path: Path, old: str, new: str, expected: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_params(edited(root, tmp_path, old, new))
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in expected:
+        assert part in message, message
+
+
+def test_several_mistakes_are_all_told(root: Path, tmp_path: Path) -> None:
+    path = edited(root, tmp_path, "train: 1500\n    val: 200", "train: 0\n    val: -1")
+    with pytest.raises(UserError, match=r"generate\.shapes\.train.*generate\.shapes\.val"):
+        load_params(path)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "runs: [", "\t", "a: *b"])
+def test_text_that_is_no_params_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
+    assert "params.yaml" in str(caught.value)
+
+
+def test_missing_file_says_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="python -m pipeline use demo"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_exponents_are_numbers(root: Path, tmp_path: Path) -> None:
+    """YAML 1.1 reads 1e-4 as text, YAML 1.2 (DVC) as a number; both must see the same value."""
+    params = load_params(
+        edited(root, tmp_path, "weight_decay: 0.01\n      norm", "weight_decay: 1e-4\n      norm")
+    )
+    assert params.methods["supervised"].train.weight_decay == 1e-4
+
+
+def test_params_are_frozen(root: Path) -> None:
+    params = load_params(root / "params.yaml")
+    with pytest.raises(ValueError):
+        params.benchmark = "other"  # type: ignore[misc]

@@ -1,0 +1,126 @@
+"""Everything that can be found wrong before anything runs is told in one line."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.workflow.check import check
+
+
+@pytest.fixture
+def repository(root: Path, tmp_path: Path) -> Path:
+    """A repository with the project's params and pipeline, without its data."""
+    for name in ("params.yaml", "dvc.yaml", ".dvcignore"):
+        shutil.copy(root / name, tmp_path / name)
+    (tmp_path / ".dvc").mkdir()
+    shutil.copy(root / ".dvc" / "config", tmp_path / ".dvc" / "config")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def edit(repository: Path, old: str, new: str) -> None:
+    path = repository / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def use_folder(repository: Path, **changes: str) -> None:
+    keys = {
+        "train_json": "data/mine/train.json",
+        "train_images": "data/mine/images",
+        "val_json": "data/mine/train.json",
+        "val_images": "data/mine/images",
+        **changes,
+    }
+    folder = ", ".join(f"{key}: {value}" for key, value in keys.items())
+    text = (repository / "params.yaml").read_text(encoding="utf-8")
+    head, tail = text.split("generate:\n", 1)
+    tail = tail.split("import_coco: {}", 1)[1]
+    head += f"generate: {{}}\nimport_coco:\n  mine: {{{folder}, processes: 1}}"
+    (repository / "params.yaml").write_text(head + tail, encoding="utf-8")
+
+
+def test_good_repository(repository: Path) -> None:
+    assert check(repository).benchmark == "demo"
+    before = (repository / "data" / "demo" / "checked.json").read_bytes()
+    edit(repository, "learning_rate: 0.002", "learning_rate: 0.001")
+    check(repository)
+    assert (repository / "data" / "demo" / "checked.json").read_bytes() == before
+
+
+def test_unpacked_archive_says_what_to_type(repository: Path) -> None:
+    shutil.rmtree(repository / ".git")
+    with pytest.raises(UserError, match="git init && git add -A && git commit"):
+        check(repository)
+
+
+def test_missing_dvc_folder(repository: Path) -> None:
+    shutil.rmtree(repository / ".dvc")
+    with pytest.raises(UserError, match="dvc init"):
+        check(repository)
+
+
+def test_users_folder(repository: Path) -> None:
+    (repository / "data" / "mine" / "images").mkdir(parents=True)
+    (repository / "data" / "mine" / "train.json").write_text("{}", encoding="utf-8")
+    use_folder(repository)
+    assert list(check(repository).import_coco) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"train_json": "data/mine/missing.json"}, "import_coco.mine.train_json.*does not exist.*ln -s"),
+        ({"train_json": "/etc/passwd"}, "import_coco.mine.train_json.*outside"),
+        ({"train_images": "../images"}, "import_coco.mine.train_images.*outside"),
+        ({"train_images": "data/mine/train.json"}, "is not a folder"),
+        ({"val_json": "data/mine/images"}, "is not a file"),
+    ],
+)
+def test_paths_that_do_not_fit(repository: Path, changes: dict[str, str], expected: str) -> None:
+    (repository / "data" / "mine" / "images").mkdir(parents=True)
+    (repository / "data" / "mine" / "train.json").write_text("{}", encoding="utf-8")
+    use_folder(repository, **changes)
+    with pytest.raises(UserError, match=expected):
+        check(repository)
+
+
+def test_a_leaking_pipeline_is_refused(repository: Path) -> None:
+    path = repository / "dvc.yaml"
+    text = path.read_text(encoding="utf-8")
+    leak = "        - data/${benchmark}/labels/${item.labels}\n"
+    assert leak in text
+    path.write_text(
+        text.replace(leak, leak + "        - data/${benchmark}/prepared/annotations/train.json\n"),
+        encoding="utf-8",
+    )
+    with pytest.raises(UserError, match="train@boxinst can read masks"):
+        check(repository)
+
+
+def test_broken_pipeline_file(repository: Path) -> None:
+    (repository / "dvc.yaml").write_text("stages: [", encoding="utf-8")
+    with pytest.raises(UserError, match=r"dvc\.yaml"):
+        check(repository)
+
+
+def test_command_line_ends_with_one_line_and_status_2(repository: Path, root: Path) -> None:
+    edit(repository, "benchmark: demo", "benchmark: de/mo")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "check"],
+        cwd=repository,
+        text=True,
+        capture_output=True,
+        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: params.yaml: benchmark: 'de/mo' is not allowed")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,112 @@
+"""Supervision can't leak: the committed pipeline is walked, and broken ones are caught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Params, load_params
+from pipeline.workflow.dag import Dag, dependencies, find_leaks, mask_files, overlap, producers, read_dag
+
+
+@pytest.fixture(scope="module")
+def params(root: Path) -> Params:
+    return load_params(root / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def dag(root: Path) -> Dag:
+    return read_dag(root)
+
+
+def with_dep(dag: Dag, stage: str, dep: str) -> Dag:
+    return {**dag, stage: replace(dag[stage], deps=(*dag[stage].deps, dep))}
+
+
+def test_committed_pipeline_has_no_leak(dag: Dag, params: Params) -> None:
+    weak = [run for run, row in params.runs.items() if params.labels[row.labels].kind == "boxes"]
+    assert weak, "the demo must have box-supervised runs, or this test says nothing"
+    assert find_leaks(dag, params) == []
+
+
+def test_a_box_run_sees_one_label_file_and_images_alone(dag: Dag, params: Params) -> None:
+    """The files a box-supervised training may open, spelled out."""
+    data = f"data/{params.benchmark}"
+    for run, row in params.runs.items():
+        if params.labels[row.labels].kind == "boxes":
+            files = {dep for dep in dag[f"train@{run}"].deps if dep.startswith("data/")}
+            assert files == {
+                f"{data}/prepared/train",
+                f"{data}/labels/{row.labels}",
+                f"{data}/backbones/{row.backbone}",
+            }
+
+
+@pytest.mark.parametrize(
+    "dep",
+    [
+        "data/demo/prepared/annotations/train.json",
+        "data/demo/prepared/annotations",
+        "data/demo/prepared",
+        "data/demo/labels/masks",
+        "data/demo/labels/masks/labels.json",
+        "data/demo/labels",
+        "data",
+    ],
+)
+@pytest.mark.parametrize("stage", ["train@boxinst", "predict@boxinst"])
+def test_a_direct_leak_is_found(dag: Dag, params: Params, stage: str, dep: str) -> None:
+    leaks = find_leaks(with_dep(dag, stage, dep), params)
+    assert any("boxinst" in leak and dep in leak for leak in leaks)
+
+
+@pytest.mark.parametrize(
+    "dep", ["data/demo/models/oracle", "data/demo/predictions/oracle", "data/demo/evaluation"]
+)
+def test_a_leak_through_another_stage_is_found(dag: Dag, params: Params, dep: str) -> None:
+    """A model trained on masks, its predictions or its scores would carry masks into a box run."""
+    assert find_leaks(with_dep(dag, "train@boxinst", dep), params)
+
+
+def test_backbone_start_from_masks_is_found(dag: Dag, params: Params) -> None:
+    assert find_leaks(with_dep(dag, "backbones@shapes_pretrained", "data/demo/labels/masks"), params)
+
+
+def test_masks_are_where_the_test_looks(dag: Dag, params: Params) -> None:
+    """Files named as holding masks are outputs of stages: a renamed path can't hide from the walk."""
+    for path in mask_files(params):
+        assert list(producers(dag, path)), path
+
+
+def test_order_of_stages(dag: Dag) -> None:
+    before = dependencies(dag)
+    assert before["check"] == set()
+    assert before["generate@shapes"] == {"check"}
+    assert before["labels@boxes"] == {"generate@shapes"}
+    assert before["train@boxinst"] == {"generate@shapes", "labels@boxes", "backbones@shapes_pretrained"}
+    assert {"predict@boxinst", "labels@val_boxes"} <= before["baseline@grabcut"]
+    assert {"evaluate@oracle", "evaluate_baseline@fill"} <= before["compare@demo"]
+    assert {"compare@demo", "train@oracle"} <= before["report@demo"]
+
+
+def test_every_command_and_code_dependency_exists(root: Path, dag: Dag) -> None:
+    outputs = {out for stage in dag.values() for out in stage.outs}
+    for stage in dag.values():
+        for dep in stage.deps:
+            assert any(overlap(dep, out) for out in outputs) or (root / dep).exists(), (stage.name, dep)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ("a/b", "a/b", True),
+        ("a/b/c", "a/b", True),
+        ("a", "a/b", True),
+        ("a/bc", "a/b", False),
+        ("a", "b", False),
+    ],
+)
+def test_overlap(a: str, b: str, expected: bool) -> None:
+    assert overlap(a, b) is expected
