@@ -42,8 +42,9 @@ def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
     Raises ValueError for NaN or infinity, which JSON cannot say.
     """
     separators = None if indent else (",", ":")
-    text = json.dumps(value, sort_keys=True, indent=indent, separators=separators, allow_nan=False,
-                      ensure_ascii=False)
+    text = json.dumps(
+        value, sort_keys=True, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False
+    )
     write_text(path, text + "\n")
 
 

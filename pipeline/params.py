@@ -102,9 +102,7 @@ class RandomStart(Section):
     architecture: str
 
 
-Backbone = Annotated[
-    ShapesPretraining | TimmWeights | WeightFile | RandomStart, Field(discriminator="kind")
-]
+Backbone = Annotated[ShapesPretraining | TimmWeights | WeightFile | RandomStart, Field(discriminator="kind")]
 
 
 class CondInst(Section):
@@ -231,7 +229,8 @@ class Run(Section):
 
     title: str
     task: Literal["instances"]
-    method: Name
+    method: Literal["supervised", "boxinst"]  # the folder of pipeline/methods that the run depends on
+    settings: Name  # the row of `methods`
     model: Name
     labels: Name
     backbone: Name
@@ -300,7 +299,9 @@ class Params(Section):
         """Every name that a row mentions must exist, and rows that are compared must fit."""
         if len(self.generate) + len(self.import_coco) != 1:
             raise ValueError("generate and import_coco must have exactly one entry in total")
-        for name in self.runs.keys() & self.baselines.keys():
+        if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
+            raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
+        for name in sorted(self.runs.keys() & self.baselines.keys()):
             raise ValueError(f"{name} is both in runs and in baselines; rename one")
         for name, run in self.runs.items():
             self._check_run(name, run)
@@ -313,8 +314,12 @@ class Params(Section):
     def _check_run(self, name: str, run: Run) -> None:
         if name == "none":
             raise ValueError("a run may not be called none: that word means no oracle")
-        for key, table in (("method", self.methods), ("model", self.models), ("labels", self.labels),
-                           ("backbone", self.backbones)):
+        for key, table in (
+            ("settings", self.methods),
+            ("model", self.models),
+            ("labels", self.labels),
+            ("backbone", self.backbones),
+        ):
             _known(f"runs.{name}.{key}", getattr(run, key), table)
         if run.oracle != "none":
             _known(f"runs.{name}.oracle", run.oracle, self.runs)
@@ -323,15 +328,22 @@ class Params(Section):
         labels = self.labels[run.labels]
         if labels.split != "train":
             raise ValueError(f"runs.{name}.labels: {run.labels} is of the val split; train on train")
-        method = self.methods[run.method]
-        needed = {"supervised": "masks", "boxinst": "boxes"}[method.kind]
+        if self.methods[run.settings].kind != run.method:
+            raise ValueError(
+                f"runs.{name}.settings: {run.settings} configures"
+                f" {self.methods[run.settings].kind}, and the run's method is {run.method}"
+            )
+        needed = {"supervised": "masks", "boxinst": "boxes"}[run.method]
         if labels.kind != needed:
             raise ValueError(
-                f"runs.{name}.labels: {run.labels} holds {labels.kind}, and {method.kind} trains on {needed}")
+                f"runs.{name}.labels: {run.labels} holds {labels.kind}, and {run.method} trains on {needed}"
+            )
         model, start = self.models[run.model], self.backbones[run.backbone]
         if model.backbone != start.architecture:
-            raise ValueError(f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
-                             f" and the model {run.model} has {model.backbone}")
+            raise ValueError(
+                f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
+                f" and the model {run.model} has {model.backbone}"
+            )
 
 
 def _known(key: str, value: str, table: dict[str, Any]) -> None:
@@ -345,10 +357,11 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is written twice",
-                                                        key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is written twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 

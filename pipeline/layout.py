@@ -1,0 +1,67 @@
+"""Where every file of a benchmark lies, relative to the repository.  dvc.yaml says the same paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one benchmark below `root`, the repository."""
+
+    root: Path
+    benchmark: str
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data" / self.benchmark
+
+    @property
+    def prepared(self) -> Path:
+        """Images without annotations in `train` and `val`; masks only in `annotations`."""
+        return self.data / "prepared"
+
+    def annotations(self, split: str) -> Path:
+        return self.prepared / "annotations" / f"{split}.json"
+
+    @property
+    def summary(self) -> Path:
+        return self.prepared / "summary.json"
+
+    def labels(self, name: str) -> Path:
+        return self.data / "labels" / name / "labels.json"
+
+    def backbone(self, name: str) -> Path:
+        return self.data / "backbones" / name
+
+    def model(self, run: str, seed: int) -> Path:
+        return self.data / "models" / run / f"seed-{seed}"
+
+    def predictions(self, run: str, seed: int) -> Path:
+        return self.data / "predictions" / run / f"seed-{seed}"
+
+    def evaluation(self, run: str, seed: int) -> Path:
+        return self.data / "evaluation" / run / f"seed-{seed}.npz"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports" / self.benchmark
+
+    def metrics(self, run: str) -> Path:
+        return self.reports / "metrics" / f"{run}.json"
+
+    @property
+    def comparison(self) -> Path:
+        return self.reports / "metrics" / "comparison.json"
+
+    def curve(self, run: str) -> Path:
+        return self.reports / "curves" / f"{run}.csv"
+
+    @property
+    def cost(self) -> Path:
+        return self.reports / "cost.csv"
+
+    def checkpoint(self, run: str, seed: int) -> Path:
+        """Resume points, outside what DVC knows."""
+        return self.root / ".checkpoints" / self.benchmark / f"{run}-seed-{seed}"

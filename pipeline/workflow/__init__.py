@@ -1,0 +1,1 @@
+"""What runs when: presets, checks before anything runs, and independent stages side by side."""

@@ -1,0 +1,67 @@
+"""Everything that can be found wrong before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import UserError
+from pipeline.files import write_json
+from pipeline.layout import Layout
+from pipeline.params import Params, load_params
+from pipeline.workflow.dag import find_leaks, read_dag
+
+
+def check(root: Path) -> Params:
+    """Validate the repository, params.yaml, the user's data paths and the DAG; write checked.json.
+
+    The file's content never changes, so stages that depend on it run after the check but are not run
+    again because of it.  Raises UserError for the first thing that is wrong.
+    """
+    require_repository(root)
+    params = load_params(root / "params.yaml")
+    for name, folder in params.import_coco.items():
+        for key in ("train_json", "train_images", "val_json", "val_images"):
+            _check_path(root, f"import_coco.{name}.{key}", getattr(folder, key), json=key.endswith("json"))
+    for name, start in params.backbones.items():
+        if start.kind == "file":
+            _check_path(root, f"backbones.{name}.path", start.path, json=True)
+    leaks = find_leaks(read_dag(root), params)
+    if leaks:
+        raise UserError(root / "dvc.yaml", "", leaks[0], "a weakly supervised run must not depend on masks")
+    write_json(Layout(root, params.benchmark).data / "checked.json", {"checked": True})
+    return params
+
+
+def require_repository(root: Path) -> None:
+    """DVC works on a git repository only; an unpacked archive is none.  Raises UserError."""
+    if not any((parent / ".git").exists() for parent in (root, *root.parents)):
+        raise UserError(
+            root,
+            "",
+            "this folder is not a git repository, which DVC needs",
+            "type: git init && git add -A && git commit -m 'Start'",
+        )
+    if not (root / ".dvc" / "config").exists():
+        raise UserError(root, "", "the folder .dvc is missing", "type: dvc init -f && git checkout .dvc")
+
+
+def _check_path(root: Path, key: str, value: str, *, json: bool) -> None:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts:
+        raise UserError(
+            "params.yaml",
+            key,
+            f"{value!r} lies outside the repository",
+            "link its folder into data/ (ln -s FOLDER data/NAME) and name it by that",
+        )
+    found = root / value
+    if not found.exists():
+        raise UserError(
+            "params.yaml",
+            key,
+            f"{value!r} does not exist",
+            "put your data there or link it: ln -s /path/to/your/folder data/NAME",
+        )
+    if found.is_dir() == json:
+        kind = "a file" if json else "a folder"
+        raise UserError("params.yaml", key, f"{value!r} is not {kind}")

@@ -1,0 +1,117 @@
+"""The DVC graph as plain data, and the proof that supervision does not leak."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+
+# Stages that read masks and hand on something without: images alone, or boxes alone.
+_IMAGE_SOURCES = ("generate@", "import_coco@")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml with its files relative to the repository, in POSIX form."""
+
+    name: str
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+
+
+Dag = dict[str, Stage]
+
+
+def read_dag(root: Path) -> Dag:
+    """Resolve dvc.yaml with params.yaml.  Raises UserError when DVC refuses it."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import SCMError
+
+    try:
+        with Repo(str(root)) as repo:
+            return {
+                stage.addressing: Stage(
+                    stage.addressing,
+                    tuple(_relative(root, dep.fs_path) for dep in stage.deps if not _is_params(dep)),
+                    tuple(_relative(root, out.fs_path) for out in stage.outs),
+                )
+                for stage in repo.index.stages
+            }
+    except (DvcException, SCMError) as error:
+        raise UserError(root / "dvc.yaml", "", f"DVC refuses the pipeline: {error}") from None
+
+
+def _is_params(dep: object) -> bool:
+    return type(dep).__name__ == "ParamsDependency"
+
+
+def _relative(root: Path, path: str) -> str:
+    return PurePosixPath(os.path.relpath(path, root)).as_posix()
+
+
+def producers(dag: Dag, path: str) -> Iterator[Stage]:
+    """Stages whose outputs are `path`, lie in it, or hold it."""
+    for stage in dag.values():
+        if any(overlap(path, out) for out in stage.outs):
+            yield stage
+
+
+def overlap(a: str, b: str) -> bool:
+    """Whether two paths are the same or one contains the other."""
+    return a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/")
+
+
+def dependencies(dag: Dag) -> dict[str, set[str]]:
+    """Stage name -> names of the stages that must run before it."""
+    return {
+        name: {producer.name for dep in stage.deps for producer in producers(dag, dep)} - {name}
+        for name, stage in dag.items()
+    }
+
+
+def mask_files(params: Params) -> set[str]:
+    """Every file or folder of the benchmark that holds masks."""
+    data = f"data/{params.benchmark}"
+    files = {f"{data}/prepared/annotations"}
+    files |= {f"{data}/labels/{name}" for name, labels in params.labels.items() if labels.kind == "masks"}
+    for folder in params.import_coco.values():
+        files |= {folder.train_json, folder.val_json}
+    return files
+
+
+def find_leaks(dag: Dag, params: Params) -> list[str]:
+    """Ways in which a run without mask supervision could reach masks; empty when there is none.
+
+    Walks back from each training and prediction stage over every file.  The walk ends at stages that turn
+    masks into weaker labels (`labels@` of another kind than masks) or that pack images.
+    """
+    masks = mask_files(params)
+    gates = {f"labels@{name}" for name, labels in params.labels.items() if labels.kind != "masks"}
+    leaks = []
+    for run, row in params.runs.items():
+        if params.labels[row.labels].kind == "masks":
+            continue
+        for start in (f"train@{run}", f"predict@{run}"):
+            leaks += _walk(dag, start, masks, gates)
+    return leaks
+
+
+def _walk(dag: Dag, start: str, masks: set[str], gates: set[str]) -> list[str]:
+    leaks, seen, todo = [], {start}, [(start, start)]
+    while todo:
+        name, way = todo.pop()
+        for dep in dag[name].deps:
+            if any(overlap(dep, mask) for mask in masks):
+                leaks.append(f"{start} can read masks: {way} depends on {dep}")
+                continue
+            for stage in producers(dag, dep):
+                if stage.name in gates or stage.name.startswith(_IMAGE_SOURCES) or stage.name in seen:
+                    continue
+                seen.add(stage.name)
+                todo.append((stage.name, f"{way} <- {stage.name}"))
+    return leaks
