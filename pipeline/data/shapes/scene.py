@@ -110,7 +110,7 @@ def _random_object(rng: Generator, style: _Style) -> _Object:
 
 
 def _background(rng: Generator, style: _Style, hues: list[float]) -> Map:
-    """A patchwork (in 90 %) of tones, half of them textured; in half of the scenes one has an object's hue."""
+    """A patchwork (in 90 %) of tones, half textured; in half of the scenes one is of an object's hue."""
     patches = int(rng.integers(3, 7)) if rng.random() < 0.9 else 1
     where = random_patchwork(rng, style.side, patches)
     image = np.empty((style.side, style.side, 3), np.float32)
@@ -170,9 +170,9 @@ def _surface(rng: Generator, style: _Style, thing: _Object, light: float) -> Map
     weights = thing.cover / thing.cover.sum()
     if rng.random() < 0.6:
         across = ramp(style.side, rng.uniform(0, 2 * np.pi))
-        brightness = np.where(across > (across * weights).sum(), brightness * np.float32(rng.uniform(0.5, 0.75)),
-                              brightness)
+        darker = np.float32(rng.uniform(0.5, 0.75))
+        brightness = np.where(across > (across * weights).sum(), brightness * darker, brightness)
     along = ramp(style.side, light)
     slope = np.float32(rng.uniform(0.05, 0.2) / (0.2 * style.side))
     shading = 1 + slope * (along - (along * weights).sum())
-    return color * (brightness * shading)[..., None]
+    return np.asarray(color * (brightness * shading)[..., None], np.float32)

@@ -33,7 +33,7 @@ def random_patchwork(rng: Generator, side: int, patches: int) -> NDArray[np.intp
     centres, weights = rng.uniform(0, side, (patches, 2)), rng.uniform(0.7, 1.4, patches)
     distances = [((x - cx) ** 2 + (y - cy) ** 2) * np.float32(w)
                  for (cx, cy), w in zip(centres.astype(np.float32), weights, strict=True)]
-    return np.argmin(np.stack(distances), axis=0)
+    return np.asarray(np.argmin(np.stack(distances), axis=0))
 
 
 def ramp(side: int, angle: float) -> Map:
@@ -53,7 +53,7 @@ def _grid(side: int) -> tuple[Map, Map]:
 def _wave(side: int, angle: float, period: float, phase: float) -> Map:
     """Square wave along `angle`, its edges about a pixel wide."""
     sine = np.sin(ramp(side, angle) * np.float32(2 * np.pi / period) + np.float32(phase))
-    return np.clip(sine * np.float32(period / np.pi), -1, 1)
+    return np.asarray(np.clip(sine * np.float32(period / np.pi), -1, 1))
 
 
 def _stripes(rng: Generator, side: int, period: float) -> Map:
@@ -71,7 +71,7 @@ def _dots(rng: Generator, side: int, period: float) -> Map:
     turn = np.float32(2 * np.pi / period)
     bumps = (np.cos(ramp(side, angle) * turn + np.float32(phases[0]))
              + np.cos(ramp(side, angle + np.pi / 2) * turn + np.float32(phases[1])))
-    return np.clip((bumps - np.float32(0.4)) * np.float32(period / np.pi), -1, 1)
+    return np.asarray(np.clip((bumps - np.float32(0.4)) * np.float32(period / np.pi), -1, 1))
 
 
 def _blotches(rng: Generator, side: int, period: float) -> Map:
