@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "annotations_object": (lambda c: c.__setitem__("annotations", {}), "annotations: must be a list"),
     "categories_null": (lambda c: c.__setitem__("categories", None), "categories: must be a list"),
     "categories_empty": (lambda c: c.__setitem__("categories", []), "no categories"),
-    "category_twice": (lambda c: c["categories"].append({"id": 7, "name": "b"}), "category 7: the id occurs twice"),
+    "category_twice": (lambda c: c["categories"].append({"id": 7, "name": "b"}), "category 7: the id occurs"),
     "category_id_text": (first("id", "7", "categories"), "categories"),
     "category_no_name": (without("name", "categories"), "category 7: the name"),
     "category_name_number": (first("name", 3, "categories"), "category 7: the name"),
@@ -205,7 +205,8 @@ def test_a_polygon_beyond_the_edge_is_cut_and_reported(folder: Path) -> None:
 
 def test_corners_instead_of_sizes_are_reported(folder: Path) -> None:
     def edit(content: dict[str, Any]) -> None:
-        content["annotations"][0].update(bbox=[15, 12, 25, 16], segmentation=[[15, 12, 25, 12, 25, 16, 15, 16]])
+        polygon = [15, 12, 25, 12, 25, 16, 15, 16]
+        content["annotations"][0].update(bbox=[15, 12, 25, 16], segmentation=[polygon])
 
     checked = read(folder, edit)
     assert "bbox must be x, y, width, height" in checked.warnings[0]
@@ -246,7 +247,7 @@ def test_negative_and_64_bit_ids_come_back(folder: Path) -> None:
 
 def test_no_annotations_at_all_is_legal_but_none_usable_is_not(folder: Path) -> None:
     assert read(folder, lambda content: content["annotations"].clear()).coco["annotations"] == []
-    with pytest.raises(UserError, match="none of its annotations can be used.*has no width"):
+    with pytest.raises(UserError, match=r"none of its annotations can be used.*has no width"):
         read(folder, lambda content: [row.update(bbox=[1, 1, 0, 0]) for row in content["annotations"]])
 
 
@@ -291,7 +292,8 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, "missing"),
     "empty": (lambda path: path.write_bytes(b""), "empty"),
     "text": (lambda path: path.write_text("hello"), "not an image"),
-    "postscript": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n"), "not an"),
+    "postscript": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n"),
+                   "not an image"),
     "cut_off": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "incomplete or damaged"),
     "folder": (_replace_by_folder, "is a folder"),
     "pipe": (_replace_by_pipe, "not a regular file"),
@@ -333,7 +335,7 @@ def test_the_images_folder_may_itself_be_a_link(folder: Path) -> None:
 def test_no_usable_image_is_refused_with_the_reason(folder: Path) -> None:
     for path in (folder / "images").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="none of its images can be used.*file is empty"):
+    with pytest.raises(UserError, match=r"none of its images can be used.*file is empty"):
         read(folder)
 
 
