@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -403,3 +405,40 @@ def test_several_processes_report_the_same_in_the_same_order(folder: Path, monke
     alone = list(coco_images.check_files(folder / "images", names, 1))
     monkeypatch.setattr(coco_images, "FEW", 0)
     assert list(coco_images.check_files(folder / "images", names, 2)) == alone
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value inside nested lists and objects."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, item in inner for place in _places(item, (*path, key)))]
+
+
+ODD_VALUES = [None, True, False, 0, -1, 3, 2**40, 10**400, 0.5, -1e300, float("nan"), float("inf"), "", "7",
+              "\0", "../a.png", "\udfff", [], [[]], [None], ["a"], {}, {"size": [30, 40], "counts": "1"}]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(place=st.sampled_from(_places(coco())[1:]), value=st.sampled_from(ODD_VALUES), remove=st.booleans())
+def test_whatever_one_value_is_nothing_is_lost_or_changed_in_silence(
+        folder: Path, place: tuple[Any, ...], value: Any, remove: bool) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        parent = content
+        for key in place[:-1]:
+            parent = parent[key]
+        if remove:
+            del parent[place[-1]]
+        else:
+            parent[place[-1]] = copy.deepcopy(value)
+
+    written = coco()
+    edit(written)
+    try:
+        checked = read(folder, edit)
+    except UserError:
+        return
+    json.dumps(checked.coco, allow_nan=False, ensure_ascii=False).encode("utf-8")  # can be written
+    if not checked.warnings:
+        assert [(row["id"], row["bbox"]) for row in checked.coco["annotations"]] == [
+            (row["id"], row["bbox"]) for row in written["annotations"]]
+        assert checked.coco["categories"] == written["categories"]
+        assert len(checked.images) == len(written["images"])
