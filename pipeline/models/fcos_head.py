@@ -39,7 +39,8 @@ class FCOSHead(nn.Module):
         self.box_tower = _tower(channels, convs)
         self.class_logits = _conv(channels, num_classes)
         # Distances, centre-ness and controller: one convolution takes two thirds of the time of three.
-        self.box_outputs = _conv(channels, 4 + 1 + parameters)
+        self.box_widths = [4, 1, parameters]
+        self.box_outputs = _conv(channels, sum(self.box_widths))
         self.scales = nn.Parameter(torch.ones(levels))
         assert self.class_logits.bias is not None
         nn.init.constant_(self.class_logits.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
@@ -50,9 +51,10 @@ class FCOSHead(nn.Module):
         for level, scale in zip(pyramid, self.scales, strict=True):
             outputs.class_logits.append(self.class_logits(self.class_tower(level)))
             box_outputs = self.box_outputs(self.box_tower(level))
-            outputs.distances.append(F.relu(box_outputs[:, :4] * scale))
-            outputs.centerness.append(box_outputs[:, 4:5])
-            outputs.controller.append(box_outputs[:, 5:])
+            distances, centerness, controller = torch.split(box_outputs, self.box_widths, dim=1)
+            outputs.distances.append(F.relu(distances * scale))
+            outputs.centerness.append(centerness)
+            outputs.controller.append(controller)
         return outputs
 
 

@@ -84,9 +84,13 @@ def reference_state(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
     """The reference's names as ours: its scales and box outputs are modules of their own, ours joined."""
     arrays = {key.removeprefix("state.").removeprefix("proposal_generator."): value
               for key, value in arrays.items()}
-    names = {"fcos_head.cls_tower.": "fcos_head.class_tower.", "fcos_head.bbox_tower.": "fcos_head.box_tower.",
-             "fcos_head.cls_logits.": "fcos_head.class_logits.", "mask_branch.tower.2.": "mask_branch.project.",
-             "mask_branch.": "mask_branch."}
+    names = {
+        "fcos_head.cls_tower.": "fcos_head.class_tower.",
+        "fcos_head.bbox_tower.": "fcos_head.box_tower.",
+        "fcos_head.cls_logits.": "fcos_head.class_logits.",
+        "mask_branch.tower.2.": "mask_branch.project.",
+        "mask_branch.": "mask_branch.",
+    }
     state = {}
     for key, value in arrays.items():
         old = next((old for old in names if key.startswith(old)), None)
