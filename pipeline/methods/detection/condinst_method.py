@@ -50,8 +50,8 @@ class CondInstMethod(ABC):
     # --- what a method adds ---------------------------------------------------------------------
 
     @abstractmethod
-    def centers(self, target: Target) -> Tensor:
-        """Point (x, y) round which each box's positive locations lie: (N, 2)."""
+    def centers(self, target: Target, padded_size: tuple[int, int]) -> Tensor:
+        """Point (x, y) round which each box's positive locations lie: (N, 2).  padded_size: (H, W)."""
 
     @abstractmethod
     def choose(self, positives: Positives, step: int) -> Tensor:
@@ -73,7 +73,7 @@ class CondInstMethod(ABC):
         outputs: CondInstOutputs = self.module(padded.images, padded.sizes)
         with torch.autocast(padded.images.device.type, enabled=False):
             locations, dense = self._locations(outputs), flatten_outputs(outputs)
-            targets = self._targets(locations, batch)
+            targets = self._targets(locations, batch, padded)
             proposals = self._proposals(dense, locations, targets, step)
             logits = self._mask_logits(dense.mask_features, proposals)
             return detection_losses(dense, targets) | self.mask_losses(logits, proposals, batch, padded, step)
@@ -90,11 +90,14 @@ class CondInstMethod(ABC):
         shapes = [(int(level.shape[2]), int(level.shape[3])) for level in outputs.class_logits]
         return pyramid_locations(shapes, self.model.fpn_strides, outputs.mask_features.device)
 
-    def _targets(self, locations: Locations, batch: list[Sample]) -> DetectionTargets:
+    def _targets(self, locations: Locations, batch: list[Sample],
+                 padded: PaddedBatch) -> DetectionTargets:
+        height, width = padded.images.shape[-2:]
         targets = [sample.target for sample in batch]
         return assign_targets(
             locations, [target.boxes.as_subclass(Tensor) for target in targets],
-            [target.labels for target in targets], [self.centers(target) for target in targets],
+            [target.labels for target in targets],
+            [self.centers(target, (height, width)) for target in targets],
             limits=range_limits(self.model.sizes_of_interest), num_classes=self.num_classes)
 
     def _proposals(self, dense: DenseOutputs, locations: Locations, targets: DetectionTargets,

@@ -25,7 +25,7 @@ class Supervised(CondInstMethod):
         self.settings = settings
         self.seed = seed
 
-    def centers(self, target: Target) -> Tensor:
+    def centers(self, target: Target, padded_size: tuple[int, int]) -> Tensor:
         return mask_centroids(_masks(target))
 
     def choose(self, positives: Positives, step: int) -> Tensor:

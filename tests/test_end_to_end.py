@@ -1,0 +1,210 @@
+"""The pipeline as a user runs it, on a micro dataset: side by side, serially, killed, changed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.workflow.stage import digest
+
+MICRO = {
+    "train: 1500": "train: 24",
+    "val: 200": "val: 8",
+    "size: 96\n    seed: 0": "size: 64\n    seed: 0",
+    "images: 3600": "images: 32",
+    "size: 64\n    seed: 1000000": "size: 32\n    seed: 1000000",
+    "steps: 1250": "steps: 4",
+    "steps: 1200": "steps: 6",
+    "batch_size: 8\n      optimizer": "batch_size: 2\n      optimizer",
+    "warmup_steps: 50": "warmup_steps: 2",
+    "checkpoint_every: 200": "checkpoint_every: 2",
+    "log_every: 20": "log_every: 1",
+    "short_sides: [96]": "short_sides: [64]",
+    "max_side: 96": "max_side: 64",
+    "short_side: 96": "short_side: 64",
+    "score_threshold: 0.05": "score_threshold: 0.001",
+    "detections_per_image: 100": "detections_per_image: 5",
+    "bootstrap_samples: 1000": "bootstrap_samples: 100",
+}
+
+
+def micro_params(text: str) -> str:
+    for old, new in MICRO.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def run(repository: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *command], cwd=repository, capture_output=True, text=True,
+                          check=False, timeout=900)
+
+
+def git(repository: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=repository, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the working tree at micro size, committed, without results, with `python` = this one."""
+    folder = tmp_path_factory.mktemp("clone")
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, check=True,
+                           capture_output=True, text=True).stdout.split("\n")
+    for name in filter(None, files):
+        if (root / name).is_file() and not name.startswith(("reports/", "dvc.lock", "tests/", "benchmarks/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / name, folder / name)
+    text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(micro_params(text), encoding="utf-8")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "Start")
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _python_on_path(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """Stages call `python`: make that the interpreter of the tests, and stages single-threaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def done(repository: Path) -> subprocess.CompletedProcess[str]:
+    return run(repository, "pipeline", "repro", "--jobs", "2")
+
+
+def outputs(repository: Path) -> str:
+    """Digest of everything that must not depend on how the stages were run."""
+    lock = repository / "dvc.lock"
+    results = tuple(path for path in sorted((repository / "reports").rglob("*"))
+                    if path.is_file() and path.name != "cost.csv")
+    texts = [(path.relative_to(repository), digest(path.read_bytes())) for path in (lock, *results)]
+    return digest(*texts)
+
+
+@pytest.mark.slow
+class TestPipeline:
+    """One clone, used by the tests in order."""
+
+    def test_repro_ends_with_a_report(self, repository: Path, done: subprocess.CompletedProcess[str]) -> None:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "report: reports/demo/index.html" in done.stdout
+        assert "data:image/png" in (repository / "reports" / "demo" / "index.html").read_text(encoding="utf-8")
+        with (repository / "reports" / "demo" / "results.csv").open(encoding="utf-8", newline="") as file:
+            rows = {row["run"]: row for row in csv.DictReader(file)}
+        assert set(rows) == {"oracle", "boxinst", "projection", "fill", "grabcut"}
+        assert rows["boxinst"]["supervision"] == "boxes"
+        assert float(rows["fill"]["mask_iou"]) > 30
+        with (repository / "reports" / "demo" / "cost.csv").open(encoding="utf-8", newline="") as file:
+            costs = list(csv.DictReader(file))
+        assert {"oracle", "boxinst", "projection"} <= {row["run"] for row in costs}
+
+    def test_box_runs_saw_no_mask(self, repository: Path, done: subprocess.CompletedProcess[str]) -> None:
+        data = repository / "data" / "demo"
+        labels = json.loads((data / "labels" / "boxes" / "labels.json").read_text(encoding="utf-8"))
+        assert labels["annotations"]
+        for annotation in labels["annotations"]:
+            assert set(annotation) == {"id", "image_id", "category_id", "bbox", "iscrowd", "area"}
+            assert annotation["area"] == pytest.approx(annotation["bbox"][2] * annotation["bbox"][3])
+        assert set(json.loads((data / "prepared" / "train" / "images.json").read_text())) == {"source", "images"}
+
+    def test_nothing_is_left_to_do(self, repository: Path, done: subprocess.CompletedProcess[str]) -> None:
+        again = run(repository, "dvc", "repro")
+        assert "Data and pipelines are up to date" in again.stdout, again.stdout + again.stderr
+        assert run(repository, "dvc", "status", "-q").returncode == 0
+        assert "everything is up to date" in run(repository, "pipeline", "repro").stdout
+        assert git(repository, "status", "--short", "--", "dvc.yaml", "params.yaml", "pipeline") == ""
+
+    def test_a_box_run_trains_without_any_mask_on_disk(
+        self, repository: Path, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        """The proof by doing: every file with masks is gone, and the training gives the same bytes."""
+        data = repository / "data" / "demo"
+        model = data / "models" / "boxinst" / "seed-0" / "model.safetensors"
+        before = model.read_bytes()
+        hidden = repository / "hidden"
+        hidden.mkdir()
+        for name in ("prepared/annotations", "labels/masks"):
+            shutil.move(data / name, hidden / name.replace("/", "-"))
+        try:
+            shutil.rmtree(data / "models" / "boxinst")
+            trained = subprocess.run([sys.executable, "stages/train.py", "--run", "boxinst"], cwd=repository,
+                                     capture_output=True, text=True, check=False,
+                                     env={**_environment(), "PYTHONPATH": "."})
+            assert trained.returncode == 0, trained.stderr
+            assert model.read_bytes() == before
+        finally:
+            for name in ("prepared/annotations", "labels/masks"):
+                shutil.move(hidden / name.replace("/", "-"), data / name)
+            hidden.rmdir()
+
+    def test_a_killed_repro_goes_on_to_the_same_bytes(
+        self, repository: Path, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        expected = outputs(repository)
+        shutil.rmtree(repository / "data" / "demo" / "models")
+        shutil.rmtree(repository / ".dvc" / "cache")
+        process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "train@boxinst"], cwd=repository,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        checkpoint = repository / ".checkpoints" / "demo" / "boxinst-seed-0" / "checkpoint.pt"
+        deadline = time.monotonic() + 300
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        _kill_group(process)
+        serial = run(repository, "dvc", "repro")
+        assert serial.returncode == 0, serial.stdout + serial.stderr
+        assert outputs(repository) == expected
+
+    def test_changing_one_method_runs_that_method_and_the_report(
+        self, repository: Path, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        shown = run(repository, "dvc", "exp", "run", "-S", "methods.projection_only.train.learning_rate=0.001")
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        ran = {line.split("'")[1] for line in shown.stdout.splitlines() if line.startswith("Running stage")}
+        assert ran == {"check", "train@projection", "predict@projection", "evaluate@projection", "compare@demo",
+                       "report@demo"}
+        assert "methods.projection_only.train.learning_rate" in run(repository, "dvc", "params", "diff").stdout
+        assert "projection.json" in run(repository, "dvc", "metrics", "diff").stdout
+        assert run(repository, "dvc", "metrics", "show").returncode == 0
+        assert run(repository, "dvc", "plots", "show").returncode == 0
+
+    def test_a_users_mistake_is_one_line(self, repository: Path, done: subprocess.CompletedProcess[str]) -> None:
+        path = repository / "params.yaml"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("labels: boxes", "labels: tags", 1), encoding="utf-8")
+        try:
+            refused = run(repository, "pipeline", "repro")
+        finally:
+            path.write_text(text, encoding="utf-8")
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("error: params.yaml: runs.boxinst.labels: 'tags' is not defined")
+        assert refused.stderr.count("\n") == 1
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    import os
+
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
