@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import params
+from pipeline.models.backbones import Backbone, build_backbone
 from pipeline.models.dynamic_mask_head import parameter_count
 from pipeline.models.fcos_head import FCOSHead, HeadOutputs
 from pipeline.models.fpn import FPN
@@ -55,16 +56,15 @@ class CondInst(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, model: params.CondInst, num_classes: int, backbone: nn.Module,
-                 channels: Mapping[int, int]) -> None:
-        """backbone: maps images to {stride: (B, channels[stride], H / stride, W / stride)}."""
+    def __init__(self, model: params.CondInst, num_classes: int, backbone: Backbone) -> None:
         super().__init__()
-        missing = set(model.mask_branch_skips) - set(channels)
+        missing = set(model.mask_branch_skips) - set(backbone.channels)
         if missing:
-            raise ValueError(f"mask_branch_skips {sorted(missing)}: the backbone has {sorted(channels)}")
+            raise ValueError(f"mask_branch_skips {sorted(missing)}: the backbone has"
+                             f" {sorted(backbone.channels)}")
         self.backbone = backbone
-        self.fpn = FPN(dict(channels), model.fpn_channels, model.fpn_strides)
-        self.heads = CondInstHeads(model, num_classes, channels)
+        self.fpn = FPN(backbone.channels, model.fpn_channels, model.fpn_strides)
+        self.heads = CondInstHeads(model, num_classes, backbone.channels)
         self.reverse_channels = model.pixel_format == "bgr"
         self.register_buffer("pixel_mean", torch.tensor(model.pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(model.pixel_std).view(3, 1, 1), persistent=False)
@@ -87,8 +87,6 @@ class CondInst(nn.Module):
 
 def build_condinst(model: params.CondInst, num_classes: int) -> CondInst:
     """CondInst on the backbone that `model` names, with random weights."""
-    from pipeline.models.backbones import build_backbone
-
     backbone = build_backbone(model.backbone, frozen_stages=model.frozen_stages,
                               frozen_batchnorm=model.frozen_batchnorm)
-    return CondInst(model, num_classes, backbone, backbone.channels)
+    return CondInst(model, num_classes, backbone)

@@ -33,6 +33,7 @@ class FPN(nn.Module):
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):
                 nn.init.kaiming_uniform_(conv.weight, a=1)
+                assert conv.bias is not None
                 nn.init.zeros_(conv.bias)
 
     def forward(self, features: dict[int, Tensor]) -> list[Tensor]:
