@@ -123,7 +123,6 @@ def test_names_with_html_and_markup_show_as_they_are(tmp_path: Path) -> None:
         title=EVIL,
         oracle="none",
         retention=None,
-        retention=None,
         per_category={EVIL: 1.0},
         environment={EVIL: EVIL},
     )
