@@ -13,7 +13,7 @@ def main() -> None:
         section, layout.backbone(name), root=layout.root, checkpoint=checkpoint, name=name
     )
     if result is not None:
-        write_cost(layout.cost, Cost.of_training(name, section.seed, result))
+        write_cost(layout.cost, Cost.of_training(name, 0, result))
 
 
 if __name__ == "__main__":
