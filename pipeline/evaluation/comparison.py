@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.evaluation.intervals import Floats, interval, resample_images, weighted_ap, weighted_mask_iou
+from pipeline.evaluation.intervals import (
+    Floats,
+    Weights,
+    interval,
+    resample_images,
+    weighted_ap,
+    weighted_mask_iou,
+)
 from pipeline.evaluation.matches import Matches
 from pipeline.evaluation.results import defined
 from pipeline.evaluation.retention import retention
@@ -44,7 +51,7 @@ def compare(runs: dict[str, SeedMatches], oracles: dict[str, str], samples: int,
             "bootstrap_seed": seed, "note": NOTE}
 
 
-def mean_figures(seeds: SeedMatches, weights: np.ndarray[Any, np.dtype[np.int32]]) -> dict[str, Floats]:
+def mean_figures(seeds: SeedMatches, weights: Weights) -> dict[str, Floats]:
     """AP, AP50 and mask_iou, each (samples,) in percent: the mean over seeds under image `weights`."""
     ap = np.mean([weighted_ap(matches, weights) for matches in seeds.values()], axis=0)
     iou = np.mean([weighted_mask_iou(matches, weights) for matches in seeds.values()], axis=0)

@@ -9,11 +9,19 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from pipeline.errors import UserError
-from pipeline.evaluation.results import AREAS, Annotations, category_names, mask_problem, objects, percent
+from pipeline.evaluation.results import (
+    AREAS,
+    REMEDY,
+    Annotations,
+    category_names,
+    mask_problem,
+    objects,
+    percent,
+)
 
 
 def object_mask_iou(annotations: Annotations, in_boxes: list[dict[str, Any]],
-                    source: object = "in_boxes") -> NDArray[np.float64]:
+                    source: object = "in_boxes.json") -> NDArray[np.float64]:
     """(N,) IoU in [0, 1] of every object (crowds left out, file order) with the mask given for its box.
 
     in_boxes: entries {annotation_id, image_id, segmentation as compressed RLE}.  Two empty masks have IoU
@@ -27,7 +35,7 @@ def object_mask_iou(annotations: Annotations, in_boxes: list[dict[str, Any]],
         problem = mask_problem(mask, sizes[annotation["image_id"]])
         if problem:
             raise UserError(source, f"annotation {annotation['id']}", problem,
-                            "make the predictions again for these annotations")
+                            REMEDY)
         ious.append(float(coco_mask.iou([mask], [annotation["segmentation"]], [0])[0, 0]))
     return np.asarray(ious, dtype=np.float64)
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.evaluation.rle import is_rle
 
 Annotations = dict[str, Any]  # COCO json: images, annotations (masks as compressed RLE), categories
 Detection = dict[str, Any]  # COCO result: image_id, category_id, bbox [x, y, w, h], score, segmentation
@@ -47,11 +48,11 @@ def percent(fraction: float) -> float | None:
 
 
 def check_detections(annotations: Annotations, detections: list[Detection], *, masks: bool,
-                     source: object = "detections") -> None:
+                     source: object = "detections.json") -> None:
     """Raise UserError, naming `source` and the entry, for a detection that cannot be evaluated.
 
-    That is: an image or category that the annotations do not have, a score or box that is not finite, a
-    negative box side and, with `masks`, a mask that is missing or not of its image's size.
+    That is: a missing key, an image or category that the annotations do not have, a score or box that is
+    not finite, a negative box side and, with `masks`, a mask that is damaged or not of its image's size.
     """
     sizes = {image["id"]: [image["height"], image["width"]] for image in annotations["images"]}
     categories = {category["id"] for category in annotations["categories"]}
@@ -63,17 +64,24 @@ def check_detections(annotations: Annotations, detections: list[Detection], *, m
 
 def _problem(detection: Detection, sizes: dict[int, list[int]], categories: Collection[int],
              masks: bool) -> str:
+    missing = [key for key in ("image_id", "category_id", "score", "bbox") if key not in detection]
+    if missing:
+        return f"has no {', '.join(missing)}"
     size = sizes.get(detection["image_id"])
     if size is None:
         return f"image id {detection['image_id']} is not in the annotations"
     if detection["category_id"] not in categories:
         return f"category id {detection['category_id']} is not in the annotations"
-    if not math.isfinite(detection["score"]):
+    if not _finite(detection["score"]):
         return f"score {detection['score']} is not a finite number"
     box = detection["bbox"]
-    if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
+    if len(box) != 4 or not all(map(_finite, box)) or min(box[2:]) < 0:
         return f"bbox {box} is not [x, y, width, height] of finite numbers with sides of 0 or more"
     return mask_problem(detection.get("segmentation"), size) if masks else ""
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def mask_problem(mask: Any, size: list[int]) -> str:
@@ -82,4 +90,4 @@ def mask_problem(mask: Any, size: list[int]) -> str:
         return "has no mask as compressed RLE"
     if list(mask["size"]) != size:
         return f"its mask has size {list(mask['size'])}, and its image {size} (height, width)"
-    return ""
+    return "" if is_rle(mask["counts"], *size) else "its mask is damaged: its runs do not fill the image"

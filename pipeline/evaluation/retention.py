@@ -28,8 +28,8 @@ def retention(run: str, oracle: str, ap: dict[str, float], resampled: dict[str, 
     if ap[oracle] <= 0:
         return _undefined(f"the AP of its oracle {oracle} is 0")
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = 100.0 * resampled[run] / resampled[oracle]
-    return {"value": 100.0 * ap[run] / ap[oracle], "interval": interval(ratios), "reason": ""}
+        ratios = 100.0 * (resampled[run] / resampled[oracle])
+    return {"value": 100.0 * (ap[run] / ap[oracle]), "interval": interval(ratios), "reason": ""}
 
 
 def _undefined(reason: str) -> dict[str, Any]:

@@ -125,7 +125,9 @@ def test_evaluation_changes_nothing_that_it_gets(make_scene: Any) -> None:
     assert json.dumps([annotations, detections]) == before
 
 
-def test_real_annotations_found_perfectly_have_ap_100(shared_data: Any) -> None:
+@pytest.fixture(scope="module")
+def coco_mini(shared_data: Any) -> dict[str, Any]:
+    """116 images of COCO val2017 with 14 crowds, masks as compressed RLE."""
     path = shared_data / "data" / "coco-mini" / "annotations" / "instances_val.json"
     annotations = json.loads(path.read_text())
     sizes = {image["id"]: (image["height"], image["width"]) for image in annotations["images"]}
@@ -133,8 +135,24 @@ def test_real_annotations_found_perfectly_have_ap_100(shared_data: Any) -> None:
         rles = coco_mask.frPyObjects(annotation["segmentation"], *sizes[annotation["image_id"]])
         merged = coco_mask.merge(rles) if isinstance(rles, list) else rles
         annotation["segmentation"] = {"size": merged["size"], "counts": merged["counts"].decode()}
-    detections = [annotation | {"score": 0.5} for annotation in annotations["annotations"]
-                  if not annotation["iscrowd"]]
-    for kind in ("mask", "box", "boundary"):
-        figures = ap_figures(evaluate_coco(annotations, detections, kind, 100))
-        assert figures["AP"] == pytest.approx(100, abs=1e-9)
+    return dict(annotations)
+
+
+@pytest.mark.parametrize("kind", ["mask", "box", "boundary"])
+def test_real_annotations_found_perfectly_have_ap_100(coco_mini: dict[str, Any], kind: Any) -> None:
+    found = [a | {"score": 0.5} for a in coco_mini["annotations"] if not a["iscrowd"]]
+    assert ap_figures(evaluate_coco(coco_mini, found, kind, 100))["AP"] == pytest.approx(100, abs=1e-9)
+
+
+def test_real_annotations_found_badly_equal_pycocotools(coco_mini: dict[str, Any]) -> None:
+    """Crowds detected too, a fifth missed, a fifth of another class, tied scores."""
+    rng = np.random.default_rng(0)
+    classes = [category["id"] for category in coco_mini["categories"]]
+    found = [{"image_id": a["image_id"], "score": round(rng.random(), 1), "bbox": a["bbox"],
+              "segmentation": a["segmentation"],
+              "category_id": a["category_id"] if rng.random() < 0.8 else int(rng.choice(classes))}
+             for a in coco_mini["annotations"] if rng.random() < 0.8]
+    for kind in ("mask", "box"):
+        wanted = expected(reference(coco_mini, found, kind, 100))
+        figures = ap_figures(evaluate_coco(coco_mini, found, kind, 100))  # type: ignore[arg-type]
+        assert figures == pytest.approx(wanted, abs=1e-9)

@@ -1,0 +1,93 @@
+"""All figures of a run in one table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.evaluation.run import evaluate_run, summarise_seeds
+from pipeline.params import Evaluate
+
+SETTINGS = Evaluate(max_detections=100, boundary_dilation=0.02, bootstrap_samples=100, bootstrap_seed=0)
+SIX = {"AP", "AP50", "AP75", "APs", "APm", "APl"}
+
+
+def test_layout(make_scene: Any) -> None:
+    annotations, detections, in_boxes = make_scene(0, crowds=False)
+    metrics, matches = evaluate_run(annotations, detections, in_boxes, SETTINGS)
+    assert set(metrics["mask"]) == set(metrics["box"]) == SIX
+    assert set(metrics["boundary"]) == {"AP", "AP50", "AP75"}
+    assert set(metrics["mask_iou"]) == {"mean", "small", "medium", "large", "per_category"}
+    assert set(metrics["per_category_AP"]) == {"class 0", "class 1", "class 2"}
+    assert (metrics["images"], metrics["objects"]) == (12, len(annotations["annotations"]))
+    assert metrics["detections"] == len(detections)
+    assert (metrics["headline"], metrics["not_computed"]) == ("mask", [])
+    for name, value in (("AP", metrics["mask"]["AP"]), ("mask_iou", metrics["mask_iou"]["mean"])):
+        low, high = metrics["interval"][name]
+        assert 0 < low < value < high <= 100
+    assert metrics["boundary"]["AP"] <= metrics["mask"]["AP"]
+    assert len(matches.object_iou) == metrics["objects"]
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_same_input_same_figures(make_scene: Any) -> None:
+    scene = make_scene(0)
+    first, second = (evaluate_run(*scene, SETTINGS, processes=n)[0] for n in (1, 2))
+    assert first == second
+
+
+def test_without_ground_truth_masks_there_are_box_figures_alone(make_scene: Any) -> None:
+    annotations, detections, _ = make_scene(0)
+    bare = [{key: value for key, value in a.items() if key != "segmentation"}
+            for a in annotations["annotations"]]
+    metrics, _ = evaluate_run(annotations | {"annotations": bare}, detections, [], SETTINGS)
+    full, _ = evaluate_run(*make_scene(0), SETTINGS)
+    assert metrics["box"] == full["box"]
+    assert not {"mask", "boundary", "mask_iou"} & set(metrics)
+    assert metrics["headline"] == "box"
+    assert len(metrics["not_computed"]) == 3
+    assert f"{len(bare)} of {len(bare)} annotations lack" in metrics["not_computed"][0]
+    low, high = metrics["interval"]["AP"]
+    assert low < metrics["box"]["AP"] < high
+    assert metrics["interval"]["mask_iou"] is None
+    assert json.dumps(metrics, allow_nan=False)
+
+
+def test_without_masks_for_boxes_mask_iou_is_left_out(make_scene: Any) -> None:
+    annotations, detections, _ = make_scene(0)
+    metrics, _ = evaluate_run(annotations, detections, None, SETTINGS)
+    assert "mask_iou" not in metrics
+    assert len(metrics["not_computed"]) == 1
+
+
+def test_predictions_for_other_images_are_refused(make_scene: Any) -> None:
+    annotations, detections, in_boxes = make_scene(0)
+    with pytest.raises(UserError, match="image id 77777 is not in the annotations"):
+        evaluate_run(annotations, [*detections, detections[0] | {"image_id": 77777}], in_boxes, SETTINGS)
+
+
+def test_seeds_are_averaged(make_scene: Any) -> None:
+    annotations, detections, in_boxes = make_scene(0, crowds=False)
+    metrics, matches = {}, {}
+    for seed, found in ((3, detections), (1, detections[::2])):
+        metrics[seed], matches[seed] = evaluate_run(annotations, found, in_boxes, SETTINGS)
+    summary = summarise_seeds(metrics, matches, SETTINGS)
+    assert summary["mask"]["AP"] == pytest.approx((metrics[1]["mask"]["AP"] + metrics[3]["mask"]["AP"]) / 2)
+    assert summary["mask_iou"] == metrics[1]["mask_iou"]
+    assert summary["images"] == 12
+    assert isinstance(summary["images"], int)
+    assert summary["per_seed"] == {"1": metrics[1], "3": metrics[3]}
+    assert summary["seeds"]["AP"]["3"] == pytest.approx(metrics[3]["mask"]["AP"])
+    low, high = summary["interval"]["AP"]
+    assert low < summary["mask"]["AP"] < high
+    assert summary["interval"]["AP"] not in (metrics[1]["interval"]["AP"], metrics[3]["interval"]["AP"])
+    assert json.dumps(summary, allow_nan=False)
+
+
+def test_one_seed_is_its_own_summary(make_scene: Any) -> None:
+    metrics, matches = evaluate_run(*make_scene(0), SETTINGS)
+    summary = summarise_seeds({0: metrics}, {0: matches}, SETTINGS)
+    assert {key: summary[key] for key in metrics} == metrics
