@@ -4,48 +4,44 @@ from pathlib import Path
 
 from pipeline.data.dataset import LabelledImages
 from pipeline.data.images import ImageStore
-from pipeline.engine.checkpoint import discard
-from pipeline.engine.loop import fit, seed_everything
+from pipeline.distributed import is_main
+from pipeline.engine.lock import discard
+from pipeline.engine.loop import fit
+from pipeline.engine.rng import seed_everything
 from pipeline.errors import run_or_exit
 from pipeline.labels.label_file import LabelFile
 from pipeline.methods.build import build_method
 from pipeline.methods.bundle import save_bundle
-from pipeline.models.backbones import load_backbone
 from pipeline.report.cost import Cost, write_cost
 from pipeline.report.curves import write_curve
 from pipeline.workflow.stage import digest, open_stage
 
-CODE = tuple(
-    Path("pipeline") / part
-    for part in ("data/dataset.py", "data/transforms.py", "engine", "models", "methods")
-)
+# What a resume point belongs to, beside parameters and data.
+CODE = tuple(Path("pipeline") / part for part in ("data", "engine", "labels", "methods", "models"))
 
 
 def main() -> None:
     params, layout, name = open_stage("--run")
     run = params.runs[name]
     settings, model = params.methods[run.settings], params.models[run.model]
-    images, labels_path = layout.prepared / "train", layout.labels(run.labels)
+    images, label_file = layout.prepared / "train", layout.labels(run.labels)
     start = layout.backbone(run.backbone) / "backbone.safetensors"
-    labels = LabelFile.read(labels_path)
-    key = digest(
-        run.model_dump(exclude={"seeds", "title", "oracle"}),
-        settings,
-        model,
-        files=(images / "images.json", labels_path, start, *CODE),
-    )
-    history = {}
+    labels = LabelFile.read(label_file)
+    key = digest(run.method, settings, model, files=(images / "images.json", label_file, start, *CODE))
+    histories = {}
     for seed in run.seeds:
         seed_everything(seed)
-        method = build_method(settings, model, len(labels.categories), params.predict, seed)
-        load_backbone(method.module.backbone, start)
+        method = build_method(settings, model, len(labels.categories), params.predict, seed, start)
         dataset = LabelledImages(ImageStore.open(images), labels, settings.train.augmentation, seed)
         checkpoint = layout.checkpoint(name, seed)
         result = fit(method, dataset, settings.train, seed=seed, checkpoint=checkpoint, key=key, name=name)
-        save_bundle(layout.model(name, seed), method.module, settings, model, labels.categories, len(dataset))
-        history[seed] = result.history
-        write_cost(layout.cost, Cost.of_training(name, seed, result))
-    write_curve(layout.curve(name), history)
+        histories[seed] = result.history
+        if is_main():
+            folder = layout.model(name, seed)
+            save_bundle(folder, method.module, settings, model, labels.categories, len(dataset))
+            write_cost(layout.cost, Cost.of_training(name, seed, result))
+    if is_main():
+        write_curve(layout.curve(name), histories)
     for seed in run.seeds:  # only now: a run killed between two seeds must not train the first again
         discard(layout.checkpoint(name, seed))
 

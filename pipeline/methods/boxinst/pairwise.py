@@ -1,0 +1,185 @@
+"""The sum behind the pairwise loss, with its gradient: each pair of pixels once, box by box.
+
+For a pair with logits x and y the probability of equal labels is
+s(x) s(y) + s(-x) s(-y), s being the sigmoid.  Its negative logarithm is, in closed form,
+
+    softplus(x) + softplus(y) - softplus(x + y),    with the gradient   s(x) - s(x + y)   in x.
+
+Splitting softplus(v) into (v + |v|) / 2 + log(1 + exp(-|v|)) leaves
+
+    (|x| + |y| - |x + y|) / 2 + r(x) + r(y) - r(x + y),    r(v) = log(1 + exp(-|v|)),
+
+where the first part is exactly 0 for logits of one sign, and nothing overflows or cancels.
+
+A straightforward version gathers the neighbours of all pixels: size^2 - 1 copies of every map.  Here
+
+* a pair and its mirror image are evaluated once, with the sum of their two weights;
+* per-pixel terms (r(x), s(x)) are evaluated once per pixel and multiplied by the pixel's total weight;
+* only a window round each box is looked at, since a pair without a pixel in the box has no weight;
+* windows are laid end to end in one flat vector, in which the neighbour at (dy, dx) is dy * width + dx
+  entries further on: every operation runs over contiguous memory.  Entries that wrap round into the
+  next row or window have no weight, because a window holds all neighbours of its box that exist;
+* the windows go through in portions that fit a cache, and the gradient is made in the same pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pipeline.methods.boxinst.neighbours import facing
+
+# Pixels that go through at a time.  CPU: the dozen vectors in use (3 MB) stay in its caches.
+# Accelerators: enough pixels to fill them, and some 200 MB of vectors.
+CPU_PORTION = 2**16
+DEVICE_PORTION = 2**22
+
+
+class PairSum(torch.autograd.Function):
+    """Sum of the weighted pair terms, number of weighted pairs, number of pairs with a centre in a box."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        box_masks: Tensor,
+        pairs: Tensor,
+        images: Tensor,
+        offsets: list[tuple[int, int]],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """logits: (N, H, W) float; box_masks: (N, H, W) bool; pairs: (B, K, H, W) bool; images: (N,) int64.
+
+        offsets: the K neighbours (dy, dx), opposite ones at entries j and -1 - j.
+        """
+        inside = _without_border(pairs, offsets)
+        degrees = pairs.sum(dim=1, dtype=torch.int16)
+        sources = images.tolist()
+        gradient = torch.zeros_like(logits, memory_format=torch.contiguous_format)
+        sums, counts = [logits.new_zeros(())], [torch.zeros((), dtype=torch.int64, device=logits.device)]
+        for windows in _portions(box_masks, reach=max(dx for _, dx in offsets)):
+            here = [(sources[i], rows, columns) for i, rows, columns in windows]
+            values = torch.stack([logits[window] for window in windows])
+            masks = torch.stack([box_masks[window] for window in windows]).view(torch.uint8)
+            weights = torch.stack([inside[i, :, rows, columns] for i, rows, columns in here], dim=1)
+            degree = torch.stack([degrees[window] for window in here])
+            steps = [dy * values.shape[2] + dx for dy, dx in offsets[len(offsets) // 2 :]]
+            total, slope = _flat_sum(values.flatten(), weights.mul_(masks).flatten(1), steps)
+            for window, part in zip(windows, slope.view_as(values), strict=True):
+                gradient[window] = part
+            sums.append(total)
+            counts.append(degree.mul_(masks).sum())
+        ctx.save_for_backward(gradient)
+        counted, possible = torch.stack(counts).sum(), box_masks.sum() * len(offsets)
+        ctx.mark_non_differentiable(counted, possible)
+        return torch.stack(sums).sum(), counted, possible
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, slope: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * slope, None, None, None, None
+
+
+_Window = tuple[int, slice, slice]  # proposal (or image), rows, columns: indexes an (N, H, W) tensor
+
+
+class _Extent(NamedTuple):
+    """The part of a proposal's map that its box and their neighbours occupy."""
+
+    proposal: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def window(self, height: int, width: int, shape: torch.Size) -> _Window:
+        """A window of the given size, at least the extent's, round the extent and within the map."""
+        top, left = min(self.top, shape[1] - height), min(self.left, shape[2] - width)
+        return self.proposal, slice(top, top + height), slice(left, left + width)
+
+
+def _flat_sum(logits: Tensor, pairs: Tensor, steps: list[int]) -> tuple[Tensor, Tensor]:
+    """Sum over pairs (i, i + step) of one flat map, and its gradient.
+
+    logits: (P,).  pairs: (2 * len(steps), P) uint8, 1 where an entry counts its neighbour; the second
+    half looks `steps` ahead, the first half the same steps behind, in reverse order.
+    """
+    half = logits / 2
+    size = half.abs()
+    residual, lean = _saturation(half, size.clone())
+    degree, pull = torch.zeros_like(half), torch.zeros_like(half)
+    total = half.new_zeros(())
+    behind, ahead = pairs.chunk(2)
+    for step, forward, backward in zip(steps, ahead, behind.flip(0), strict=True):
+        if step <= 0:  # the window is narrower than the neighbour is far, so no such pair exists
+            continue
+        weight = (forward[:-step] + backward[step:]).to(half.dtype)
+        joint = half[:-step] + half[step:]
+        joint_size = joint.abs()
+        term = size[:-step] + size[step:]
+        term -= joint_size
+        joint_residual, joint_lean = _saturation(joint, joint_size)
+        term -= joint_residual
+        total += term.mul_(weight).sum()
+        degree[:-step] += weight
+        degree[step:] += weight
+        joint_lean *= weight
+        pull[:-step] += joint_lean
+        pull[step:] += joint_lean
+    total += residual.mul_(degree).sum()
+    return total, lean.mul_(degree).sub_(pull)
+
+
+def _saturation(half: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """log(1 + exp(-|v|)) and sigmoid(v) - 1/2 for v = 2 * half; size = |half| is overwritten."""
+    decay = size.mul_(-2).exp_()
+    residual = decay.log1p()
+    return residual, torch.copysign(decay.add_(1).reciprocal_().sub_(0.5), half)
+
+
+def _without_border(pairs: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
+    """`pairs` (B, K, H, W) as uint8, 0 where the neighbour lies outside the map."""
+    inside = torch.zeros_like(pairs, dtype=torch.uint8)
+    for j, (dy, dx) in enumerate(offsets):
+        rows, columns = facing(pairs.shape[2], dy)[0], facing(pairs.shape[3], dx)[0]
+        inside[:, j, rows, columns] = pairs[:, j, rows, columns]
+    return inside
+
+
+def _portions(box_masks: Tensor, reach: int) -> Iterator[list[_Window]]:
+    """Windows round the (N, H, W) masks and all neighbours of their pixels, in portions of equal windows.
+
+    Large windows come first, so that those of a portion differ little before they are made equal.
+    """
+    limit = CPU_PORTION if box_masks.device.type == "cpu" else DEVICE_PORTION
+    extents = sorted(_extents(box_masks, reach), key=lambda extent: -extent.height * extent.width)
+    start = 0
+    while start < len(extents):
+        stop, height, width = start, 0, 0
+        for extent in extents[start:]:
+            taller, wider = max(height, extent.height), max(width, extent.width)
+            if stop > start and (stop - start + 1) * taller * wider > limit:
+                break
+            stop, height, width = stop + 1, taller, wider
+        yield [extent.window(height, width, box_masks.shape) for extent in extents[start:stop]]
+        start = stop
+
+
+def _extents(box_masks: Tensor, reach: int) -> list[_Extent]:
+    """Where the masks that are not empty lie, widened by `reach` on all sides within the map."""
+    rows, columns = (box_masks.view(torch.uint8).amax(dim=dim) for dim in (2, 1))
+    spans = []
+    for line, length in ((rows, box_masks.shape[1]), (columns, box_masks.shape[2])):
+        spans.append((line.argmax(dim=1) - reach).clamp(min=0))
+        spans.append((length - line.flip(1).argmax(dim=1) + reach).clamp(max=length))
+    filled = rows.amax(dim=1).nonzero()
+    places = torch.stack([*spans], dim=1)
+    listed = torch.cat((filled, places[filled[:, 0]]), dim=1).tolist()  # the only wait for the device
+    return [
+        _Extent(proposal, top, left, bottom - top, right - left)
+        for proposal, top, bottom, left, right in listed
+    ]

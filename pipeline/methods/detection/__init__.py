@@ -1,0 +1,1 @@
+"""What every detector on CondInst shares: targets, detection losses, inference."""

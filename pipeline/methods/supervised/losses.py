@@ -1,0 +1,37 @@
+"""The mask loss of fully supervised CondInst."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+DICE_EPSILON = 1e-5
+
+
+def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """1 - 2 sum(p t) / (sum(p^2) + sum(t^2) + 1e-5) of each object (V-Net's dice, arXiv 1606.04797).
+
+    probabilities: (N, ...) in [0, 1]; targets: the same shape, 0 or 1 (or soft).  Returns (N,).
+    """
+    probabilities, targets = probabilities.flatten(1), targets.flatten(1)
+    overlap = (probabilities * targets).sum(dim=1)
+    total = probabilities.square().sum(dim=1) + targets.square().sum(dim=1)
+    return 1 - 2 * overlap / (total + DICE_EPSILON)
+
+
+def sample_masks(masks: Sequence[Tensor], size: tuple[int, int], stride: int) -> Tensor:
+    """All objects' masks on the grid of the logits: (sum of n, H / stride, W / stride) float32.
+
+    masks: (n, h, w) per image; size: (H, W) of the padded batch.  Pixels stride // 2, stride // 2 + stride,
+    ... are taken, which are the image points of the grid's cells; padding is background.
+    """
+    start = stride // 2
+    grids = []
+    for image_masks in masks:
+        sampled = image_masks[:, start::stride, start::stride]
+        grid = torch.zeros(len(sampled), size[0] // stride, size[1] // stride, device=sampled.device)
+        grid[:, : sampled.shape[1], : sampled.shape[2]] = sampled
+        grids.append(grid)
+    return torch.cat(grids)

@@ -1,0 +1,92 @@
+"""CondInst (arXiv 2003.05664): backbone, pyramid, detection head with controller, mask branch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import params
+from pipeline.models.backbones import Backbone, build_backbone
+from pipeline.models.dynamic_mask_head import parameter_count
+from pipeline.models.fcos_head import FCOSHead, HeadOutputs
+from pipeline.models.fpn import FPN
+from pipeline.models.mask_branch import MaskBranch
+
+PADDING_DIVISOR = 32  # padded sizes are multiples of it: down to this stride, every map fits exactly
+
+
+@dataclass
+class CondInstOutputs(HeadOutputs):
+    """Dense predictions per pyramid level, and mask_features: (B, C, H / mask stride, W / mask stride)."""
+
+    mask_features: Tensor
+
+    def float(self) -> CondInstOutputs:
+        """The same in float32, in which losses and boxes are computed whatever the network ran in."""
+        return CondInstOutputs(
+            [level.float() for level in self.class_logits], [level.float() for level in self.distances],
+            [level.float() for level in self.centerness], [level.float() for level in self.controller],
+            self.mask_features.float())
+
+
+class CondInstHeads(nn.Module):
+    """Everything after the pyramid.  skip_channels: backbone channels by stride, for the mask branch."""
+
+    def __init__(self, model: params.CondInst, num_classes: int, skip_channels: Mapping[int, int]) -> None:
+        super().__init__()
+        self.fcos_head = FCOSHead(model.fpn_channels, num_classes, parameter_count(model),
+                                  convs=model.head_convs, levels=len(model.fpn_strides))
+        self.mask_branch = MaskBranch(
+            model.fpn_channels, model.mask_branch_channels, model.mask_features,
+            levels=model.mask_branch_levels, convs=model.mask_branch_convs, norm=model.mask_branch_norm,
+            stride=model.fpn_strides[0], skips={s: skip_channels[s] for s in model.mask_branch_skips})
+
+    def forward(self, pyramid: list[Tensor], features: Mapping[int, Tensor]) -> CondInstOutputs:
+        """pyramid: a (B, C, h, w) map per FPN stride; features: the backbone's maps by stride."""
+        return CondInstOutputs(**vars(self.fcos_head(pyramid)),
+                               mask_features=self.mask_branch(pyramid, features))
+
+
+class CondInst(nn.Module):
+    """The whole network.  Raises ValueError when the backbone lacks a stride that `model` asks for."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, model: params.CondInst, num_classes: int, backbone: Backbone) -> None:
+        super().__init__()
+        missing = set(model.mask_branch_skips) - set(backbone.channels)
+        if missing:
+            raise ValueError(f"mask_branch_skips {sorted(missing)}: the backbone has"
+                             f" {sorted(backbone.channels)}")
+        self.backbone = backbone
+        self.fpn = FPN(backbone.channels, model.fpn_channels, model.fpn_strides)
+        self.heads = CondInstHeads(model, num_classes, backbone.channels)
+        self.reverse_channels = model.pixel_format == "bgr"
+        self.register_buffer("pixel_mean", torch.tensor(model.pixel_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(model.pixel_std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> CondInstOutputs:
+        """images: (B, 3, H, W) float RGB, 0..255; sizes: (height, width) of each within its padding."""
+        features = self.backbone(self.normalise(images, sizes))
+        return self.heads(self.fpn(features), features)  # type: ignore[no-any-return]
+
+    def normalise(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """Subtract the mean and divide by the deviation; the padding stays zero *after* that."""
+        if self.reverse_channels:
+            images = images.flip(1)
+        images = (images - self.pixel_mean) / self.pixel_std
+        for image, (height, width) in zip(images, sizes, strict=True):
+            image[:, height:] = 0
+            image[:, :, width:] = 0
+        return images
+
+
+def build_condinst(model: params.CondInst, num_classes: int) -> CondInst:
+    """CondInst on the backbone that `model` names, with random weights."""
+    backbone = build_backbone(model.backbone, frozen_stages=model.frozen_stages,
+                              frozen_batchnorm=model.frozen_batchnorm)
+    return CondInst(model, num_classes, backbone)
