@@ -162,7 +162,9 @@ def test_box_figures_alone_make_a_report(tmp_path: Path) -> None:
     )
     scene = make_scene(1, "best")
     scene = replace(scene, truth=tuple(replace(shape, mask=None) for shape in scene.truth))
-    write_report(replace(make_data(0), rows=rows, differences=(), stand_ins=(), scenes=(scene,)), tmp_path)
+    write_report(
+        replace(make_data(0), rows=rows, curves={}, differences=(), stand_ins=(), scenes=(scene,)), tmp_path
+    )
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "Not computed: mask: needs masks" in text
     assert "mask AP of" not in text
