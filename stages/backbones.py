@@ -2,12 +2,18 @@
 
 from pipeline.errors import run_or_exit
 from pipeline.methods.pretraining.start import write_backbone_start
+from pipeline.report.cost import Cost, write_cost
 from pipeline.workflow.stage import open_stage
 
 
 def main() -> None:
     params, layout, name = open_stage("--name")
-    write_backbone_start(params.backbones[name], layout.backbone(name), layout.checkpoint(name, 0))
+    section, checkpoint = params.backbones[name], layout.checkpoint(f"backbone-{name}", 0)
+    result = write_backbone_start(
+        section, layout.backbone(name), root=layout.root, checkpoint=checkpoint, name=name
+    )
+    if result is not None:
+        write_cost(layout.cost, Cost.of_training(name, 0, result))
 
 
 if __name__ == "__main__":

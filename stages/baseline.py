@@ -3,7 +3,6 @@
 from pipeline.data.images import ImageStore
 from pipeline.errors import run_or_exit
 from pipeline.files import read_json, write_json
-from pipeline.labels.label_file import LabelFile
 from pipeline.methods.baselines.rows import apply_baseline
 from pipeline.workflow.stage import open_stage
 
@@ -12,7 +11,7 @@ def main() -> None:
     params, layout, name = open_stage("--name")
     row = params.baselines[name]
     store = ImageStore.open(layout.prepared / "val")
-    boxes = LabelFile.read(layout.labels("val_boxes"))
+    boxes = read_json(layout.labels("val_boxes"))
     for seed in params.runs[row.detections].seeds:
         detections = read_json(layout.predictions(row.detections, seed) / "detections.json")
         masked, in_boxes = apply_baseline(row.kind, row.iterations, store, detections, boxes, row.processes)

@@ -9,13 +9,14 @@ from pipeline.workflow.stage import open_stage, seeds_of
 
 def main() -> None:
     params, layout, _ = open_stage()
-    rows = {**params.runs, **params.baselines}
+    oracles = {name: row.oracle for name, row in params.runs.items()}
+    oracles |= {name: row.oracle for name, row in params.baselines.items()}
     matches = {
         name: {seed: Matches.load(layout.evaluation(name, seed)) for seed in seeds_of(params, name)}
-        for name in rows
+        for name in oracles
     }
-    oracles = {name: row.oracle for name, row in rows.items()}
-    write_json(layout.comparison, compare(matches, oracles, params.evaluate))
+    settings = params.evaluate
+    write_json(layout.comparison, compare(matches, oracles, settings.bootstrap_samples, settings.bootstrap_seed))
 
 
 if __name__ == "__main__":

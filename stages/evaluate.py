@@ -9,13 +9,13 @@ from pipeline.workflow.stage import open_stage, seeds_of
 def main() -> None:
     params, layout, run = open_stage("--run")
     annotations = read_json(layout.annotations("val"))
-    metrics = {}
+    metrics, matches = {}, {}
     for seed in seeds_of(params, run):
         folder = layout.predictions(run, seed)
         detections, in_boxes = read_json(folder / "detections.json"), read_json(folder / "in_boxes.json")
-        metrics[seed], matches = evaluate_run(annotations, detections, in_boxes, params.evaluate)
-        matches.save(layout.evaluation(run, seed))
-    write_json(layout.metrics(run), summarise_seeds(metrics))
+        metrics[seed], matches[seed] = evaluate_run(annotations, detections, in_boxes, params.evaluate)
+        matches[seed].save(layout.evaluation(run, seed))
+    write_json(layout.metrics(run), summarise_seeds(metrics, matches, params.evaluate))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pipeline.workflow.stage import open_stage
 def main() -> None:
     params, layout, name = open_stage("--name")
     row = params.labels[name]
-    annotations = read_json(layout.annotations(row.split))
-    write_json(layout.labels(name), make_labels(annotations, row.kind), indent=None)
+    source = layout.annotations(row.split)
+    write_json(layout.labels(name), make_labels(read_json(source), row.kind, source), indent=None)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Render the comparison: page, table, figures."""
 
 from pipeline.errors import run_or_exit
-from pipeline.report.data import load_report_data
-from pipeline.report.page import write_report
+from pipeline.report.load import load_report_data
+from pipeline.report.write import write_report
 from pipeline.workflow.stage import open_stage
 
 

@@ -7,14 +7,13 @@ from pipeline.data.images import ImageStore
 from pipeline.distributed import is_main
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import fit
-from pipeline.engine.records import training_cost, write_curves
 from pipeline.engine.rng import seed_everything
 from pipeline.errors import run_or_exit
 from pipeline.labels.label_file import LabelFile
 from pipeline.methods.build import build_method
 from pipeline.methods.bundle import save_bundle
-from pipeline.models.backbones import load_backbone
-from pipeline.report.table import write_cost
+from pipeline.report.cost import Cost, write_cost
+from pipeline.report.curves import write_curve
 from pipeline.workflow.stage import digest, open_stage
 
 # What a resume point belongs to, beside parameters and data.
@@ -32,8 +31,7 @@ def main() -> None:
     histories = {}
     for seed in run.seeds:
         seed_everything(seed)
-        method = build_method(settings, model, len(labels.categories), params.predict, seed)
-        load_backbone(method.module.backbone, start)
+        method = build_method(settings, model, len(labels.categories), params.predict, seed, start)
         dataset = LabelledImages(ImageStore.open(images), labels, settings.train.augmentation, seed)
         checkpoint = layout.checkpoint(name, seed)
         result = fit(method, dataset, settings.train, seed=seed, checkpoint=checkpoint, key=key, name=name)
@@ -41,9 +39,9 @@ def main() -> None:
         if is_main():
             folder = layout.model(name, seed)
             save_bundle(folder, method.module, settings, model, labels.categories, len(dataset))
-            write_cost([training_cost(name, seed, result)], layout.cost)
+            write_cost(layout.cost, Cost.of_training(name, seed, result))
     if is_main():
-        write_curves(layout.curve(name), histories)
+        write_curve(layout.curve(name), histories)
     for seed in run.seeds:  # only now: a run killed between two seeds must not train the first again
         discard(layout.checkpoint(name, seed))
 

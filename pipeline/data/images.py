@@ -155,7 +155,7 @@ def leaves_folder(name: str) -> str:
     """Why `name` is no relative path that stays in its folder, or "" if it is one."""
     if not name or "\0" in name or name in (".", "./"):
         return "is not a file name"
-    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or name.startswith("\\"):
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute() or name.startswith("\\"):
         return "is absolute, and a path must be relative to its folder"
     if ".." in PurePosixPath(name).parts or ".." in PureWindowsPath(name).parts:
         return "leaves its folder"

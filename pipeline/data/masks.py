@@ -128,8 +128,7 @@ def _check_size(rle: dict[str, Any], size: Size) -> None:
 def _check_total(runs: NDArray[np.int64], size: Size) -> None:
     if (runs < 0).any():
         raise MaskError("the run-length mask has a negative run")
-    # sum() of Python: a numpy sum could wrap round to the right number
-    total = sum(runs.tolist())
+    total = sum(runs.tolist())  # Python's sum: numpy's could wrap round to the right number
     if total != size[0] * size[1]:
         raise MaskError("the run lengths do not add up to the pixels of the image",
                         f"{total}, not {size[0]}*{size[1]} = {size[0] * size[1]}")
@@ -165,13 +164,14 @@ def _paint(runs: NDArray[np.int64], size: Size) -> NDArray[np.bool_]:
 
 
 def _integers(values: Any) -> NDArray[np.int64]:
-    if not isinstance(values, list) or not all(type(value) is int and abs(value) < 2**40 for value in values):
+    whole = isinstance(values, list) and set(map(type, values)) == {int}
+    if not whole or min(values) < -(2**40) or max(values) > 2**40:
         raise MaskError("the run lengths are not whole numbers")
     return np.array(values, dtype=np.int64)
 
 
 def _numbers(values: list[Any], what: str) -> NDArray[np.float64]:
-    if not all(type(value) in (int, float) for value in values):
+    if not set(map(type, values)) <= {int, float}:  # stricter than numpy, to which True is a number
         raise MaskError(f"{what} has a value that is not a number")
     try:
         return np.array(values, dtype=np.float64)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize_image
@@ -61,10 +61,10 @@ def resize(sample: Sample, size: Size) -> Sample:
         resized: Tensor = resize_image(image, list(size), InterpolationMode.BILINEAR, antialias=True)
         return resized
 
-    def of_masks(masks: Tensor) -> Tensor:
-        if not len(masks):
-            return masks.new_zeros((0, *size))
-        return F.interpolate(masks[None].to(torch.uint8), size, mode="nearest-exact")[0].bool()
+    rows, columns = _nearest(height, size[0]), _nearest(width, size[1])
+
+    def of_masks(masks: Tensor) -> Tensor:  # several times faster in numpy than by interpolate
+        return torch.from_numpy(masks.numpy().take(columns, axis=2).take(rows, axis=1))
 
     return _apply(sample, of_image, of_masks, lambda boxes: boxes * factors)
 
@@ -103,6 +103,11 @@ def drop_empty_boxes(sample: Sample) -> Sample:
         boxes = boxes[keep]
     target = Target(boxes_xyxy(boxes, (height, width)), sample.target.labels[keep], masks)
     return Sample(sample.image, target, sample.image_id, sample.original_size)
+
+
+def _nearest(old: int, new: int) -> NDArray[np.int64]:
+    """(new,) index of the old pixel in which the centre of each new one lies ("nearest-exact")."""
+    return ((np.arange(new) + 0.5) * old / new).astype(np.int64)
 
 
 def _size(sample: Sample) -> Size:

@@ -50,7 +50,10 @@ def _wait(folder: Path, name: str) -> int:
         owner = (folder / "lock").read_text().strip() or "unknown"
         print(f"{name}: process {owner} is training this run already; waiting for it to finish"
               f" (Ctrl-C to give up, `kill {owner}` to stop it)", file=sys.stderr, flush=True)
-        handle = _take(folder, wait=True)
+        try:
+            handle = _take(folder, wait=True)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
         assert handle is not None
     return handle
 

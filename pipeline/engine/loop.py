@@ -88,7 +88,8 @@ def fit(method: Method, dataset: Dataset[Sample], training: Training, *, seed: i
         raise UserError("", name, "there is no image to train on", "check the run's label file")
     accelerator = make_accelerator(training.precision)
     with only_trainer(checkpoint, name), reproducible(training.threads):
-        check_disk(checkpoint, method.module, training)
+        if is_main():
+            check_disk(checkpoint, method.module, training)
         seed_everything(seed + process_index())
         module = method.module.train().to(accelerator.device)
         trainer = _Trainer(method, module, training, accelerator.device, checkpoint, key, name)

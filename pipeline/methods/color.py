@@ -28,8 +28,8 @@ LAB_OFFSET = 16 / 116
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """Convert (B, 3, H, W) sRGB in 0..255 to (B, 3, H, W) float32 LAB: L in 0..100, a and b unscaled.
 
-    Works image by image alike on any device, and in float32 under autocast: the colour matrix is
-    applied element by element because a matrix product would be rounded to bfloat16 there.
+    The colour matrix is applied element by element: under autocast a matrix product would be rounded
+    to bfloat16, and with TF32 on a GPU to 10 bits.
     """
     rgb = rgb.float() / 255
     curve = ((rgb + SRGB_OFFSET) / (1 + SRGB_OFFSET)) ** SRGB_EXPONENT

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from pipeline import params
 from pipeline.data.dataset import PlainImages
 from pipeline.data.images import ImageStore
-from pipeline.data.masks import encode_masks
+from pipeline.data.masks import encode
 from pipeline.engine.protocol import Method
 from pipeline.labels.label_file import LabelFile
 from pipeline.structures import Category, Instances, Sample
@@ -62,7 +62,7 @@ def _boxes(boxes: LabelFile, image_id: int, device: torch.device) -> Tensor:
 
 
 def _results(image_id: int, found: Instances, categories: list[Category]) -> Records:
-    rles = encode_masks(found.masks.cpu().numpy())
+    rles = encode(found.masks.cpu().numpy())
     rows = zip(found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), rles, strict=True)
     return [
         {
@@ -80,5 +80,5 @@ def _masks_in_boxes(boxes: LabelFile, image_id: int, masks: Tensor) -> Records:
     labels = boxes.images.get(image_id)
     if labels is None:
         return []
-    pairs = zip(labels.annotation_ids.tolist(), encode_masks(masks.cpu().numpy()), strict=True)
+    pairs = zip(labels.annotation_ids.tolist(), encode(masks.cpu().numpy()), strict=True)
     return [{"annotation_id": id_, "image_id": image_id, "segmentation": rle} for id_, rle in pairs]

@@ -1,4 +1,4 @@
-"""The tables of the page: comparison, differences, classes.  Cells are text; the template only lays them out."""
+"""The tables of the page: comparison, differences, classes.  The template only lays their texts out."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def _metric(key: str) -> Callable[[Row], Cell]:
     def cell(row: Row) -> Cell:
         value = row.metrics.get(key)
         return Cell(number(value), span(row.interval) if key == row.headline else "", value)
+
     return cell
 
 
@@ -56,15 +57,30 @@ def _images(row: Row) -> Cell:
 
 
 _COLUMNS = (
-    Column("AP", "mask AP in percent, mean over the IoU thresholds 0.50 to 0.95 and over seeds; below it the 95 %"
-           " bootstrap interval over validation images", _metric("AP")),
-    Column("Retention", "the share of the oracle's AP that is reached, the oracle being the same model trained with masks; below it the paired"
-           " 95 % interval", _retention),
+    Column(
+        "AP",
+        "mask AP in percent, mean over the IoU thresholds 0.50 to 0.95 and over seeds; below it the"
+        " 95 % bootstrap interval over validation images",
+        _metric("AP"),
+    ),
+    Column(
+        "Retention",
+        "the share of the oracle's AP that is reached, the oracle being the same model trained"
+        " with masks; below it the paired 95 % interval",
+        _retention,
+    ),
     Column("AP50", "mask AP at IoU 0.50", _metric("AP50")),
     Column("AP75", "mask AP at IoU 0.75", _metric("AP75")),
-    Column("Mask IoU", "mean IoU of the mask given for each ground-truth box: mask quality without detection",
-           _metric("mask_iou")),
-    Column("Boundary", "boundary AP: as mask AP, but the overlap is measured near the outlines", _metric("boundary_AP")),
+    Column(
+        "Mask IoU",
+        "mean IoU of the mask given for each ground-truth box: mask quality without detection",
+        _metric("mask_iou"),
+    ),
+    Column(
+        "Boundary",
+        "boundary AP: as mask AP, but the overlap is measured near the outlines",
+        _metric("boundary_AP"),
+    ),
     Column("Box AP", "AP of the boxes", _metric("box_AP")),
     Column("APs", "mask AP of small objects, below 32 × 32 pixels", _metric("APs")),
     Column("APm", "mask AP of medium objects, up to 96 × 96 pixels", _metric("APm")),
@@ -112,10 +128,17 @@ def _upright(item: Difference) -> Difference:
 
 def _difference_line(item: Difference) -> DifferenceLine:
     verdicts = {True: "within noise", False: "beyond noise", None: "unknown"}
-    return DifferenceLine(item, f"+{number(item.difference)}", span(item.interval) or "–", verdicts[item.within_noise])
+    return DifferenceLine(
+        item, f"+{number(item.difference)}", span(item.interval) or "–", verdicts[item.within_noise]
+    )
 
 
 def class_table(data: ReportData) -> list[tuple[str, Sequence[Cell]]]:
     """Class -> AP of each row, in the order of data.categories."""
-    return [(name, [Cell(number(value), value=value) for value in
-                    (row.per_category.get(name) for row in data.rows)]) for name in data.categories]
+    return [
+        (
+            name,
+            [Cell(number(value), value=value) for value in (row.per_category.get(name) for row in data.rows)],
+        )
+        for name in data.categories
+    ]

@@ -45,8 +45,15 @@ class Cost:
     @classmethod
     def of_training(cls, run: str, seed: int, result: Measured) -> Cost:
         """The cost of training one seed of `run`."""
-        return cls(run, f"train seed {seed}", result.device, result.threads, result.seconds,
-                   result.images_per_second, result.peak_memory_mib)
+        return cls(
+            run,
+            f"train seed {seed}",
+            result.device,
+            result.threads,
+            result.seconds,
+            result.images_per_second,
+            result.peak_memory_mib,
+        )
 
 
 COLUMNS = tuple(field.name for field in fields(Cost))

@@ -18,10 +18,13 @@ FIRST = ("seed", "step", "loss")
 
 
 def write_curve(path: Path, history: Mapping[int, Sequence[Mapping[str, float]]]) -> None:
-    """Write seed -> logged rows, each {"step", "loss", ...}, with the columns seed, step, loss, others by name."""
+    """Write seed -> logged rows {"step", "loss", ...}, with the columns seed, step, loss, others by name."""
     names = sorted({name for rows in history.values() for row in rows for name in row}.difference(FIRST))
-    lines = [{"seed": str(seed)} | {name: _text(name, value) for name, value in row.items()}
-             for seed, rows in sorted(history.items()) for row in rows]
+    lines = [
+        {"seed": str(seed)} | {name: _text(name, value) for name, value in row.items()}
+        for seed, rows in sorted(history.items())
+        for row in rows
+    ]
     write_text(path, csv_text((*FIRST, *names), lines))
 
 
@@ -45,7 +48,8 @@ def read_curve(path: Path) -> tuple[Curve, ...]:
     except FileNotFoundError:
         raise UserError(path, "", "file not found", "run `dvc repro` to make it") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(path, "", f"is not a learning curve ({error})", "delete it and run `dvc repro`") from None
+        problem = f"is not a learning curve ({error})"
+        raise UserError(path, "", problem, "delete it and run `dvc repro`") from None
 
 
 def _curve(seed: int, rows: list[dict[str, str]]) -> Curve:

@@ -108,7 +108,7 @@ class Shape:
 class Scene:
     """A gallery image: the same for all rows, which show their N best detections of its N objects.
 
-    image: (H, W, 3) uint8 RGB; quality: row -> percent in this image (mean mask IoU over its objects), or None.
+    image: (H, W, 3) uint8 RGB; quality: row -> mean IoU over the objects, percent, or None.
     """
 
     image_id: int

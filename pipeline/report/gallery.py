@@ -14,7 +14,7 @@ from pipeline.report.data import ReportData, Scene, Shape
 from pipeline.report.figures import shorten
 from pipeline.report.palette import FALSE_ALARM, HIT, INK, MISS, MUTED, RUNS
 
-LONG_SIDE = 384  # of a drawn panel, in pixels: small images are enlarged by a whole number, large ones reduced
+LONG_SIDE = 384  # pixels of a panel: small images are enlarged by a whole number, large ones reduced
 FILL = 145  # opacity, 0..255, of a coloured region
 LOSSLESS_SIDE = 200  # images up to this size are stored without loss
 
@@ -22,7 +22,7 @@ Picture = NDArray[np.uint8]  # (H, W, 3) RGB or (H, W, 4) RGBA
 
 
 def panel_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) in which an image is drawn: at least the original's when that is small, else reduced."""
+    """(height, width) in which an image is drawn: a multiple of a small image's, else reduced."""
     long_side = max(height, width)
     if long_side < LONG_SIDE:
         factor = max(1, LONG_SIDE // long_side)
@@ -41,8 +41,8 @@ def shown_image(scene: Scene) -> Picture:
 
 def class_colors(data: ReportData) -> dict[str, str]:
     """Class -> #rrggbb, in the dataset's order, repeating after the palette's end."""
-    names = {shape.category for scene in data.scenes for shape in scene.truth}
-    names |= {shape.category for scene in data.scenes for shapes in scene.predictions.values() for shape in shapes}
+    shown = [shapes for scene in data.scenes for shapes in (scene.truth, *scene.predictions.values())]
+    names = {shape.category for shapes in shown for shape in shapes}
     known = [*data.summary.instances, *sorted(names.difference(data.summary.instances))]
     return {name: RUNS[index % len(RUNS)] for index, name in enumerate(known)}
 
@@ -68,8 +68,9 @@ def errors_overlay(scene: Scene, shapes: tuple[Shape, ...]) -> Picture:
     """
     canvas = _canvas(scene)
     hit, miss, false = np.zeros((3, *canvas.shape[:2]), dtype=bool)
-    for category in sorted({shape.category for shape in (*scene.truth, *shapes)}):
-        truth = _union([shape for shape in scene.truth if shape.category == category and not shape.crowd], canvas)
+    objects = [shape for shape in scene.truth if not shape.crowd]
+    for category in sorted({shape.category for shape in (*objects, *shapes)}):
+        truth = _union([shape for shape in objects if shape.category == category], canvas)
         found = _union([shape for shape in shapes if shape.category == category], canvas)
         hit |= truth & found
         miss |= truth & ~found
@@ -107,7 +108,7 @@ def _box_mask(shape: Shape, scene: Scene, canvas: Picture) -> NDArray[np.bool_]:
     x, y, width, height = shape.box
     factor = canvas.shape[0] / scene.image.shape[0]
     top, left = max(0, round(y * factor)), max(0, round(x * factor))
-    mask[top:round((y + height) * factor), left:round((x + width) * factor)] = True
+    mask[top : round((y + height) * factor), left : round((x + width) * factor)] = True
     return mask
 
 
@@ -154,7 +155,7 @@ def data_uri(picture: Picture) -> str:
 
 
 def flatten(scene: Scene, overlay: Picture) -> Picture:
-    """The image in grey, enlarged without smoothing, below the overlay, whose colours thus stay true.  (H, W, 3)."""
+    """The image in grey, enlarged without smoothing, below the overlay in its true colours.  (H, W, 3)."""
     size = (overlay.shape[1], overlay.shape[0])
     grey = cv2.cvtColor(shown_image(scene), cv2.COLOR_RGB2GRAY)
     image = cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST).astype(np.float32)[:, :, None]
@@ -168,8 +169,10 @@ def gallery_figure(data: ReportData) -> Figure:
     columns = 2 + len(data.rows)
     figure = Figure(figsize=(1.75 * columns, 2.1 * len(data.scenes)), layout="constrained", dpi=110)
     for index, scene in enumerate(data.scenes):
-        panels = [(f"{scene.rank}: {scene.file_name}", shown_image(scene)),
-                  ("ground truth", flatten(scene, objects_overlay(scene, scene.truth, colors)))]
+        panels = [
+            (f"{scene.rank}: {scene.file_name}", shown_image(scene)),
+            ("ground truth", flatten(scene, objects_overlay(scene, scene.truth, colors))),
+        ]
         panels += [(row.title, flatten(scene, row_overlay(scene, row.name, colors))) for row in data.rows]
         for place, (title, picture) in enumerate(panels):
             axes = figure.add_subplot(len(data.scenes), columns, index * columns + place + 1)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pathlib import Path
+from typing import Any
 
 from pipeline.data.images import ImageStore
 from pipeline.errors import UserError
@@ -31,14 +30,27 @@ def load_report_data(root: Path, params: Params) -> ReportData:
         rows = tuple(_row(layout, params, comparison, name) for name in (*params.runs, *params.baselines))
         ranked_by, scenes = _scenes(layout, params, rows)
         return ReportData(
-            benchmark=params.benchmark, title=params.report.title, rows=rows,
-            differences=_differences(comparison), curves=_curves(layout, params), scenes=scenes,
-            summary=_summary(layout, params), ranked_by=ranked_by,
-            stand_ins=tuple(name for name, run in params.runs.items()
-                            if params.backbones[run.backbone].kind == "shapes_pretraining"))
+            benchmark=params.benchmark,
+            title=params.report.title,
+            rows=rows,
+            differences=_differences(comparison),
+            curves=_curves(layout, params),
+            scenes=scenes,
+            summary=_summary(layout, params),
+            ranked_by=ranked_by,
+            stand_ins=tuple(
+                name
+                for name, run in params.runs.items()
+                if params.backbones[run.backbone].kind == "shapes_pretraining"
+            ),
+        )
     except (KeyError, TypeError) as error:
-        raise UserError(layout.reports, "", f"metrics, models and data do not fit ({type(error).__name__}: {error})",
-                        "run `dvc repro` to make them again") from error
+        raise UserError(
+            layout.reports,
+            "",
+            f"metrics, models and data do not fit ({type(error).__name__}: {error})",
+            "run `dvc repro` to make them again",
+        ) from error
 
 
 def _row(layout: Layout, params: Params, comparison: dict[str, Any], name: str) -> Row:
@@ -48,12 +60,18 @@ def _row(layout: Layout, params: Params, comparison: dict[str, Any], name: str) 
     missing = list(metrics["not_computed"])
     if retention["reason"] and compared["oracle"] != "none":
         missing.append(f"retention: {retention['reason']}")
-    figures = dict(
-        name=name, oracle=compared["oracle"], metrics=_figures(metrics), headline=_HEADLINES[metrics["headline"]],
-        seed_scores={int(seed): value for seed, value in compared["seeds"]["AP"].items()},
-        interval=_interval(compared["interval"]["AP"]), retention=retention["value"],
-        retention_interval=_interval(retention["interval"]), per_category=metrics["per_category_AP"],
-        not_computed=tuple(missing))
+    figures = {
+        "name": name,
+        "oracle": compared["oracle"],
+        "metrics": _figures(metrics),
+        "headline": _HEADLINES[metrics["headline"]],
+        "seed_scores": {int(seed): value for seed, value in compared["seeds"]["AP"].items()},
+        "interval": _interval(compared["interval"]["AP"]),
+        "retention": retention["value"],
+        "retention_interval": _interval(retention["interval"]),
+        "per_category": metrics["per_category_AP"],
+        "not_computed": tuple(missing),
+    }
     if name in params.runs:
         return Row(**figures, **_of_run(layout, params, name, params.runs[name]))
     return Row(**figures, **_of_baseline(params, params.baselines[name]))
@@ -62,29 +80,53 @@ def _row(layout: Layout, params: Params, comparison: dict[str, Any], name: str) 
 def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
     """The columns of results.csv, and box AP; None for a section that was not computed."""
     mask = metrics.get("mask", {})
-    return {**{name: mask.get(name) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")},
-            "boundary_AP": metrics.get("boundary", {}).get("AP"), "box_AP": metrics["box"]["AP"],
-            "mask_iou": metrics.get("mask_iou", {}).get("mean")}
+    return {
+        **{name: mask.get(name) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")},
+        "boundary_AP": metrics.get("boundary", {}).get("AP"),
+        "box_AP": metrics["box"]["AP"],
+        "mask_iou": metrics.get("mask_iou", {}).get("mean"),
+    }
 
 
 def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, Any]:
     model = read_json(layout.model(name, run.seeds[0]) / "model.json")
-    sections = {"run": run, "method": params.methods[run.settings], "model": params.models[run.model],
-                "backbone": params.backbones[run.backbone]}
-    return dict(
-        title=run.title, kind="run", task=run.task, method=run.method, model=run.model, labels=run.labels,
-        supervision=params.labels[run.labels].kind, seeds=run.seeds, labelled_fraction=1.0,
-        train_images=model["train_images"], params_million=model["parameters"] / 1e6,
-        settings={key: section.model_dump() for key, section in sections.items()},
-        environment=model["environment"])
+    sections = {
+        "run": run,
+        "method": params.methods[run.settings],
+        "model": params.models[run.model],
+        "backbone": params.backbones[run.backbone],
+    }
+    return {
+        "title": run.title,
+        "kind": "run",
+        "task": run.task,
+        "method": run.method,
+        "model": run.model,
+        "labels": run.labels,
+        "supervision": params.labels[run.labels].kind,
+        "seeds": run.seeds,
+        "labelled_fraction": 1.0,
+        "train_images": model["train_images"],
+        "params_million": model["parameters"] / 1e6,
+        "settings": {key: section.model_dump() for key, section in sections.items()},
+        "environment": model["environment"],
+    }
 
 
 def _of_baseline(params: Params, baseline: Baseline) -> dict[str, Any]:
     """A baseline has the supervision, task and seeds of the run whose boxes it fills, and no network."""
     source = params.runs[baseline.detections]
-    return dict(title=baseline.title, kind="baseline", task=source.task, method=baseline.kind, model="", labels="",
-                supervision=params.labels[source.labels].kind, seeds=source.seeds,
-                settings={"baseline": baseline.model_dump()})
+    return {
+        "title": baseline.title,
+        "kind": "baseline",
+        "task": source.task,
+        "method": baseline.kind,
+        "model": "",
+        "labels": "",
+        "supervision": params.labels[source.labels].kind,
+        "seeds": source.seeds,
+        "settings": {"baseline": baseline.model_dump()},
+    }
 
 
 def _interval(limits: list[float] | None) -> Interval | None:
@@ -92,8 +134,11 @@ def _interval(limits: list[float] | None) -> Interval | None:
 
 
 def _differences(comparison: dict[str, Any]) -> tuple[Difference, ...]:
-    return tuple(Difference(item["a"], item["b"], item["AP"], _interval(item["interval"]), item["within_noise"])
-                 for item in comparison["differences"] if item["AP"] is not None)
+    return tuple(
+        Difference(item["a"], item["b"], item["AP"], _interval(item["interval"]), item["within_noise"])
+        for item in comparison["differences"]
+        if item["AP"] is not None
+    )
 
 
 def _curves(layout: Layout, params: Params) -> dict[str, tuple[Curve, ...]]:
@@ -106,8 +151,13 @@ def _scenes(layout: Layout, params: Params, rows: tuple[Row, ...]) -> tuple[str,
     ranked_by = next((row.name for row in runs if row.is_oracle), runs[0].name if runs else "")
     detections = {row.name: layout.predictions(row.name, row.seeds[0]) / "detections.json" for row in rows}
     readers = {name: lambda path=path: read_json(path) for name, path in detections.items()}
-    scenes = make_scenes(read_json(layout.annotations("val")), ImageStore.open(layout.prepared / "val", layout.root),
-                         readers, ranked_by, params.report.gallery)
+    scenes = make_scenes(
+        read_json(layout.annotations("val")),
+        ImageStore.open(layout.prepared / "val", layout.root),
+        readers,
+        ranked_by,
+        params.report.gallery,
+    )
     return ranked_by, scenes
 
 
@@ -119,9 +169,12 @@ def _summary(layout: Layout, params: Params) -> DataSummary:
         names = category_names(counts)
         for category in counts["categories"]:
             instances.setdefault(names[category["id"]], {})[split] = category["instances"]
-    return DataSummary({f"{name}.{key}": value for name, row in sources.items() for key, value in row.model_dump().items()},
-                       {split: _counts(counts) for split, counts in summary["splits"].items()}, instances,
-                       tuple(summary["warnings"]))
+    return DataSummary(
+        {f"{name}.{key}": value for name, row in sources.items() for key, value in row.model_dump().items()},
+        {split: _counts(counts) for split, counts in summary["splits"].items()},
+        instances,
+        tuple(summary["warnings"]),
+    )
 
 
 def _counts(counts: dict[str, Any]) -> dict[str, str]:

@@ -11,8 +11,12 @@ from pipeline.report.data import ReportData
 from pipeline.report.page import environment
 from pipeline.report.words import summary, warnings
 
-PICTURES = {"ap.png": "AP of every row, with its interval", "retention.png": "Share of the oracle's AP that each row retains",
-            "curves.png": "Learning curves", "gallery.png": "Best, median and worst images"}
+PICTURES = {
+    "ap.png": "AP of every row, with its interval",
+    "retention.png": "Share of the oracle's AP that each row retains",
+    "curves.png": "Learning curves",
+    "gallery.png": "Best, median and worst images",
+}
 
 
 def report_md(data: ReportData, pictures: Iterable[str]) -> str:
@@ -20,9 +24,15 @@ def report_md(data: ReportData, pictures: Iterable[str]) -> str:
     templates = environment(autoescape=False)
     templates.filters["md"] = escape_md
     return templates.get_template("report.md.j2").render(
-        data=data, summary=summary(data), warnings=warnings(data), columns=columns(data), sees=sees,
-        differences=difference_lines(data), classes=class_table(data),
-        pictures=[(name, PICTURES[name]) for name in PICTURES if name in set(pictures)])
+        data=data,
+        summary=summary(data),
+        warnings=warnings(data),
+        columns=columns(data),
+        sees=sees,
+        differences=difference_lines(data),
+        classes=class_table(data),
+        pictures=[(name, PICTURES[name]) for name in PICTURES if name in set(pictures)],
+    )
 
 
 def escape_md(text: str) -> str:

@@ -7,10 +7,17 @@ same name, so that they follow the reader's light or dark scheme.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.report.data import ReportData
 
 RUNS = ("#0072b2", "#d55e00", "#009e73", "#c15c95", "#e69f00", "#56b4e9", "#8a6d3b", "#6e7781")
-DASHES = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
+DASHES: tuple[tuple[float, Sequence[float]], ...] = (
+    (0, ()),
+    (0, (5, 2)),
+    (0, (1.5, 1.5)),
+    (0, (7, 2, 1.5, 2)),
+)
 INK, MUTED, GRID, SURFACE = "#1c2127", "#5a646f", "#d9dee4", "#fefefe"
 
 # Pixels of a prediction: on an object, off every object, and objects' pixels that it lacks.
@@ -25,6 +32,11 @@ def row_slots(data: ReportData) -> dict[str, int]:
 def color(slot: int) -> str:
     """The colour of a row as #rrggbb."""
     return RUNS[slot % len(RUNS)]
+
+
+def dashes(slot: int) -> tuple[float, Sequence[float]]:
+    """The line style of a row, as matplotlib's (offset, lengths): solid while colours last."""
+    return DASHES[slot // len(RUNS) % len(DASHES)]
 
 
 def css_variables() -> dict[str, str]:

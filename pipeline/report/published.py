@@ -32,13 +32,13 @@ class Published:
 
     @property
     def schedule(self) -> str:
-        """"1x" or "3x" where the method's name says so, else ""."""
+        """ "1x" or "3x" where the method's name says so, else ""."""
         return next((word for word in self.method.split() if word in ("1x", "3x")), "")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The rows of the comparison that use a published method, and the mask AP published for it on COCO val2017."""
+    """The rows of the comparison that use a published method, and the mask AP published for it."""
 
     method: str
     measured: tuple[Row, ...]
@@ -53,9 +53,18 @@ def read_published() -> list[Published]:
 
 
 def _published(record: dict[str, str]) -> Published:
-    return Published(record["paper"], record["method"], record["instseg_backbone"], record["dataset"],
-                     record["split"], record["supervision"], record["metric"], _number(record["value"]),
-                     _number(record["retention"]), record["source"])
+    return Published(
+        record["paper"],
+        record["method"],
+        record["instseg_backbone"],
+        record["dataset"],
+        record["split"],
+        record["supervision"],
+        record["metric"],
+        _number(record["value"]),
+        _number(record["retention"]),
+        record["source"],
+    )
 
 
 def _number(text: str) -> float | None:

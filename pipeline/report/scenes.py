@@ -29,7 +29,7 @@ def pick_images(quality: Mapping[int, float], count: int) -> dict[int, Rank]:
     rest = [image for image in order if image not in best and image not in worst]
     start = max(0, (len(rest) - count) // 2)
     ranks: dict[int, Rank] = dict.fromkeys(best, "best")
-    return ranks | dict.fromkeys(rest[start:start + count], "median") | dict.fromkeys(worst, "worst")
+    return ranks | dict.fromkeys(rest[start : start + count], "median") | dict.fromkeys(worst, "worst")
 
 
 def best_detections(annotations: Annotations, detections: list[Detection]) -> list[Detection]:
@@ -43,27 +43,48 @@ def best_detections(annotations: Annotations, detections: list[Detection]) -> li
     found: dict[int, list[Detection]] = defaultdict(list)
     for detection in detections:
         found[detection["image_id"]].append(detection)
-    return [detection for image in sorted(wanted)
-            for detection in sorted(found[image], key=lambda item: -item["score"])[:wanted[image]]]
+    return [
+        detection
+        for image in sorted(wanted)
+        for detection in sorted(found[image], key=lambda item: -item["score"])[: wanted[image]]
+    ]
 
 
-def make_scenes(annotations: Annotations, store: ImageStore, rows: Mapping[str, Callable[[], list[Detection]]],
-                ranked_by: str, count: int) -> tuple[Scene, ...]:
-    """The gallery.  rows: row -> reads its detections, one row in memory at a time; ranked_by: one of them."""
+def make_scenes(
+    annotations: Annotations,
+    store: ImageStore,
+    rows: Mapping[str, Callable[[], list[Detection]]],
+    ranked_by: str,
+    count: int,
+) -> tuple[Scene, ...]:
+    """The gallery.  rows: row -> reads its detections, one row at a time; ranked_by: one of the rows."""
     if not count or ranked_by not in rows:
         return ()
-    ranks = pick_images(per_image_quality(annotations, best_detections(annotations, rows[ranked_by]()), 0.0), count)
-    chosen = {**annotations, "annotations": [item for item in annotations["annotations"] if item["image_id"] in ranks]}
+    ranks = pick_images(
+        per_image_quality(annotations, best_detections(annotations, rows[ranked_by]()), 0.0), count
+    )
+    chosen = {
+        **annotations,
+        "annotations": [item for item in annotations["annotations"] if item["image_id"] in ranks],
+    }
     shown = {name: best_detections(chosen, read()) for name, read in rows.items()}
     quality = {name: per_image_quality(chosen, found, 0.0) for name, found in shown.items()}
     names, images = category_names(annotations), {item["id"]: item for item in annotations["images"]}
     return tuple(
-        Scene(image, images[image]["file_name"], rank, store.read(image),
-              _shapes(names, [item for item in chosen["annotations"] if item["image_id"] == image]),
-              {name: _shapes(names, [item for item in found if item["image_id"] == image])
-               for name, found in shown.items()},
-              {name: 100 * values[image] for name, values in quality.items()})
-        for image, rank in ranks.items())
+        Scene(
+            image,
+            images[image]["file_name"],
+            rank,
+            store.read(image),
+            _shapes(names, [item for item in chosen["annotations"] if item["image_id"] == image]),
+            {
+                name: _shapes(names, [item for item in found if item["image_id"] == image])
+                for name, found in shown.items()
+            },
+            {name: 100 * values[image] for name, values in quality.items()},
+        )
+        for image, rank in ranks.items()
+    )
 
 
 def _shapes(names: dict[int, str], items: list[dict[str, Any]]) -> tuple[Shape, ...]:
@@ -73,6 +94,10 @@ def _shapes(names: dict[int, str], items: list[dict[str, Any]]) -> tuple[Shape, 
 def _shape(category: str, item: dict[str, Any]) -> Shape:
     mask = item.get("segmentation")
     x, y, width, height = item["bbox"]
-    return Shape(category, (float(x), float(y), float(width), float(height)),
-                 np.asarray(coco_mask.decode(mask), dtype=bool) if mask else None,
-                 item.get("score"), bool(item.get("iscrowd", 0)))
+    return Shape(
+        category,
+        (float(x), float(y), float(width), float(height)),
+        np.asarray(coco_mask.decode(mask), dtype=bool) if mask else None,
+        item.get("score"),
+        bool(item.get("iscrowd", 0)),
+    )

@@ -5,11 +5,35 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+
 from pipeline.report.data import ReportData, Row
 
-RESULTS = ("run", "task", "method", "model", "supervision", "labelled_fraction", "labels", "oracle", "AP",
-           "AP50", "AP75", "APs", "APm", "APl", "boundary_AP", "mIoU", "mIoU_crf", "mask_iou", "retention",
-           "ci_low", "ci_high", "train_images", "params_million", "seed")
+RESULTS = (
+    "run",
+    "task",
+    "method",
+    "model",
+    "supervision",
+    "labelled_fraction",
+    "labels",
+    "oracle",
+    "AP",
+    "AP50",
+    "AP75",
+    "APs",
+    "APm",
+    "APl",
+    "boundary_AP",
+    "mIoU",
+    "mIoU_crf",
+    "mask_iou",
+    "retention",
+    "ci_low",
+    "ci_high",
+    "train_images",
+    "params_million",
+    "seed",
+)
 
 
 def fixed(value: float | None, digits: int) -> str:
@@ -39,8 +63,15 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> st
 
 
 def _result(row: Row) -> dict[str, str]:
-    texts = {"run": row.name, "task": row.task, "method": row.method, "model": row.model, "labels": row.labels,
-             "supervision": row.supervision, "oracle": row.oracle}
+    texts = {
+        "run": row.name,
+        "task": row.task,
+        "method": row.method,
+        "model": row.model,
+        "labels": row.labels,
+        "supervision": row.supervision,
+        "oracle": row.oracle,
+    }
     texts |= {name: fixed(value, 2) for name, value in row.metrics.items() if name in RESULTS}
     texts["labelled_fraction"] = "" if row.labelled_fraction is None else f"{row.labelled_fraction:g}"
     if row.headline == "AP":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.files import replacing, write_text
-from pipeline.report import figures, gallery
+from pipeline.report import bars, figures, gallery, learning
 from pipeline.report.data import ReportData
 from pipeline.report.markdown import report_md
 from pipeline.report.page import page_html
@@ -37,10 +37,10 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
     """File name -> PNG, of the figures that have something to show."""
     made: dict[str, bytes] = {}
     with figures.settings():
-        for name, (_, figure) in figures.bar_charts(data).items():
+        for name, (_, figure) in bars.bar_charts(data).items():
             made[f"{name}.png"] = figures.png(figure)
-        if terms := figures.curve_lines(data):
-            made["curves.png"] = figures.png(figures.curve_figure(data, terms))
+        if terms := learning.curve_lines(data):
+            made["curves.png"] = figures.png(learning.curve_figure(data, terms))
         if data.scenes:
             made["gallery.png"] = figures.png(gallery.gallery_figure(data))
     return made

@@ -168,3 +168,9 @@ def test_generate_writes_equal_bytes_again(tmp_path: Path) -> None:
     assert len(names) == 7
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_annotation_ids_are_unique_and_in_order(tmp_path: Path) -> None:
+    generate(params.Shapes(train=6, val=2, size=48, seed=0, hard=False, processes=1), tmp_path)
+    annotations = json.loads((tmp_path / "annotations" / "train.json").read_text())["annotations"]
+    assert [annotation["id"] for annotation in annotations] == list(range(1, len(annotations) + 1))

@@ -52,6 +52,13 @@ def test_workers_read_the_same_batches(alone: Path) -> None:
     assert contents(alone / "workers") == contents(alone / "undisturbed")
 
 
+def test_repeated_stage_waits_for_an_orphan_and_takes_its_result(alone: Path) -> None:
+    assert [(alone / f"{name}.txt").read_text() for name in ("orphan", "repeated")] == ["0", "24"]
+    expected = (alone / "undisturbed" / "weights.safetensors").read_bytes()
+    assert {(alone / f"{name}.safetensors").read_bytes() for name in ("orphan", "repeated")} == {expected}
+    assert not (alone / "orphan").exists()
+
+
 @pytest.mark.parametrize("folder", ["fit", "stopped"])
 def test_two_processes_train_as_one(spread: Path, tmp_path: Path, tiny: ModuleType, folder: str) -> None:
     method = tiny.Regression()

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from torchvision.tv_tensors import Image
 
 from pipeline import params
 from pipeline.distributed import process_index
+from pipeline.engine.lock import discard
 from pipeline.engine.loop import FitResult, fit
 from pipeline.engine.weights import save_weights
 from pipeline.errors import UserError
@@ -136,6 +139,24 @@ def killed_while_saving(folder: Path) -> None:
     train(folder, ema=0.9)
 
 
+def orphan_and_repeated_stage(folder: Path) -> None:
+    """A trainer without a parent, and the same stage once more while it runs: the second one waits."""
+    def stage(output: str, hook: Callable[[int], None] | None) -> None:
+        method = Regression(hook, noise=0.1)
+        result = train(folder, method, ema=0.9)
+        time.sleep(0.3)  # writing outputs
+        save_weights(method.module, folder.with_name(f"{output}.safetensors"))
+        folder.with_name(f"{output}.txt").write_text(str(result.resumed_at))
+        discard(folder)
+
+    orphan = threading.Thread(target=in_child, args=[lambda: stage("orphan", lambda _: time.sleep(0.05))])
+    orphan.start()
+    while not (folder / "state.pt").exists():
+        time.sleep(0.02)
+    assert in_child(lambda: stage("repeated", None)) == 0
+    orphan.join()
+
+
 def alone_scenario(out: Path) -> None:
     """The same training undisturbed, killed six times on its way, and with images read by others."""
     def finish(folder: Path, **changes: Any) -> None:
@@ -151,6 +172,7 @@ def alone_scenario(out: Path) -> None:
     assert in_child(lambda: train(folder, killed_at(STEPS - 1), ema=0.9)) == -signal.SIGKILL
     assert in_child(lambda: finish(folder)) == 0
     finish(out / "workers", workers=1)
+    orphan_and_repeated_stage(out / "orphan")
 
 
 def processes_scenario(out: Path) -> None:

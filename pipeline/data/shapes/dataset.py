@@ -85,8 +85,8 @@ def _write(shapes: params.Shapes, split: str, count: int, out: Path) -> dict[str
             record = ImageRecord(image_id, f"{image_id:06d}.png", shapes.size, shapes.size)
             images.append({"id": record.id, "file_name": record.file_name, "width": record.width,
                            "height": record.height})
-            annotations.extend({**row, "id": len(annotations) + offset, "image_id": image_id}
-                               for offset, row in enumerate(rows, 1))
+            for row in rows:
+                annotations.append({**row, "id": len(annotations) + 1, "image_id": image_id})
             yield record, data
 
     write_zip_store(out / split, stored())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.methods.boxinst.neighbours import neighbour_offsets
 from pipeline.methods.boxinst.pairwise import PairSum
-from pipeline.methods.dice import dice_loss
+from pipeline.methods.dice import at_least_float32, dice_loss
 
 
 def projection_loss(logits: Tensor, box_masks: Tensor) -> Tensor:
@@ -21,13 +21,13 @@ def projection_loss(logits: Tensor, box_masks: Tensor) -> Tensor:
     Only the highest pixel of each row and column receives a gradient, the first one on ties (`amax`
     would share it among them).  The sigmoid is monotonic, so it is taken after the maximum.
     """
+    logits = at_least_float32(logits)
     if len(logits) == 0:
-        return logits.float().sum()
-    total = logits.new_zeros(len(logits), dtype=torch.float32)
-    for axis in (1, 2):
-        projection = logits.float().max(dim=axis).values.sigmoid()
-        total = total + dice_loss(projection, box_masks.any(dim=axis))
-    return total.mean()
+        return logits.sum()
+    losses = [
+        dice_loss(logits.max(dim=axis).values.sigmoid(), box_masks.any(dim=axis)) for axis in (1, 2)
+    ]
+    return torch.cat(losses).sum() / len(logits)
 
 
 def pairwise_loss(
@@ -47,11 +47,11 @@ def pairwise_loss(
     Returns the loss, a float32 scalar (zero and connected to `logits` without proposals), and the share
     of the pairs with their centre in a box that are similar.
     """
+    logits = at_least_float32(logits)
     if len(logits) == 0:
-        return logits.float().sum(), logits.new_zeros((), dtype=torch.float32)
+        return logits.sum(), logits.new_zeros(())
     offsets = neighbour_offsets(math.isqrt(pairs.shape[1] + 1), dilation)
-    precision = torch.promote_types(logits.dtype, torch.float32)
-    total, counted, possible = PairSum.apply(logits.to(precision), box_masks, pairs, images, offsets)
+    total, counted, possible = PairSum.apply(logits, box_masks, pairs, images, offsets)
     return total / counted.clamp(min=1), counted / possible.clamp(min=1)
 
 

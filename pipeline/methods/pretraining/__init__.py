@@ -1,0 +1,1 @@
+"""Where backbones start: procedural pre-training, downloaded or local weights, or random."""

@@ -1,0 +1,73 @@
+"""The weights that every run's backbone starts from, as one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from pipeline import params
+from pipeline.engine.loop import FitResult
+from pipeline.engine.weights import save_weights
+from pipeline.errors import UserError
+from pipeline.files import write_json
+from pipeline.methods.pretraining.method import pretrain
+from pipeline.methods.pretraining.weight_files import load_foreign
+from pipeline.models.backbones import SMALL, Backbone, build_backbone
+
+
+def write_backbone_start(section: params.Backbone, out: Path, *, root: Path, checkpoint: Path, name: str
+                         ) -> FitResult | None:
+    """Write `out`/backbone.safetensors, which `load_backbone` reads, and backbone.json.
+
+    root: the repository, to which the path of a weight file is relative; checkpoint: a folder for the
+    resume points of a pre-training; name: of the start, for messages.  The json has the keys kind,
+    architecture, figures (of a pre-training) and ignored (tensors of a weight file that were left out).
+    A random start is a file without tensors.  Returns the figures of the training if there was one.
+
+    Raises UserError for an unknown architecture, unusable weights, or a download that fails.
+    """
+    about: dict[str, Any] = {"kind": section.kind, "architecture": section.architecture, "figures": {},
+                             "ignored": []}
+    result: FitResult | None = None
+    weights: nn.Module
+    match section:
+        case params.ShapesPretraining():
+            backbone, about["figures"], result = pretrain(section, checkpoint, name)
+            weights = backbone.network
+        case params.TimmWeights():
+            weights = _download(section.architecture)
+        case params.WeightFile():
+            backbone = _build(section.architecture)
+            about["ignored"] = load_foreign(backbone, section.architecture, root / section.path)
+            weights = backbone.network
+        case params.RandomStart():
+            _build(section.architecture)  # refuses an unknown architecture here, not in every run
+            weights = nn.Module()
+    save_weights(weights, out / "backbone.safetensors")
+    write_json(out / "backbone.json", about)
+    return result
+
+
+def _build(architecture: str) -> Backbone:
+    """A backbone whose random weights do not matter, so the global generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        return build_backbone(architecture, frozen_stages=0, frozen_batchnorm=False)
+
+
+def _download(architecture: str) -> nn.Module:
+    """timm's pretrained network, from its cache or the network."""
+    if architecture == SMALL:
+        raise UserError("params.yaml", architecture, "has no weights to download",
+                        "use kind: shapes_pretraining, or name an architecture of timm")
+    _build(architecture)
+    try:
+        network: nn.Module = timm.create_model(architecture, features_only=True, pretrained=True)
+    except Exception as error:  # timm, its hub and the HTTP client below raise types of their own
+        problem = f"its weights cannot be downloaded ({type(error).__name__}: {error})"
+        raise UserError("params.yaml", architecture, problem, "run once with a network, or download them"
+                        " elsewhere and use kind: file with their path") from None
+    return network

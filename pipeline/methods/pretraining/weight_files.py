@@ -1,0 +1,90 @@
+"""State dicts that others wrote, in the names of our backbones."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline.errors import UserError
+from pipeline.models.backbones import SMALL, Backbone, check_tensors
+
+State = dict[str, Tensor]
+
+WRAPPERS = ("state_dict", "model")  # keys below which training programs put the weights
+PREFIXES = ("module.", "backbone.", "body.")  # of the backbone's tensors; "body." is torchvision's detectors'
+HEADS = ("fc.", "head.", "classifier.")  # a classifier's tensors, in timm and torchvision
+
+
+def load_foreign(backbone: Backbone, name: str, path: Path) -> list[str]:
+    """Fill the backbone of architecture `name` from a .safetensors file or a .pth state dict.
+
+    Understands timm's and torchvision's names, for the whole classifier or its backbone alone, and the
+    WRAPPERS and PREFIXES above.  Returns the names of the tensors that were left out because they belong
+    to no backbone: a classifier, or what lies outside of a prefix.
+
+    Raises UserError when the file is missing or holds no state dict, or when tensors of the backbone are
+    missing, of another shape, or not known.
+    """
+    state, ignored = _without_prefixes(_read(path))
+    own = backbone.network.state_dict()
+    by_flat = {_flat(key): key for key in own}
+    renamed = {by_flat.get(_flat(key), key): tensor for key, tensor in state.items()}
+    foreign = renamed.keys() - own.keys()
+    if foreign:
+        classifier = _classifier_names(name)
+        heads = {key for key in foreign if key.startswith(HEADS) or _flat(key) in classifier}
+        renamed = {key: tensor for key, tensor in renamed.items() if key not in heads}
+        ignored += sorted(heads)
+    check_tensors(backbone, renamed, path)
+    backbone.network.load_state_dict({**own, **renamed})
+    return ignored
+
+
+def _read(path: Path) -> State:
+    """The state dict in a file, without running any code in it."""
+    remedy = "save model.state_dict() with torch.save, or as safetensors"
+    try:
+        content: Any = (load_file(path) if path.suffix == ".safetensors"
+                        else torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise UserError(path, "", "file not found", "correct the path in params.yaml") from None
+    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError) as error:
+        problem = f"cannot be read as plain weights ({str(error).splitlines()[0] if str(error) else 'empty'})"
+        raise UserError(path, "", problem, remedy) from None
+    for wrapper in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content or not all(
+            isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
+        raise UserError(path, "", "is not a state dict (names to tensors)", remedy)
+    return content
+
+
+def _without_prefixes(state: State) -> tuple[State, list[str]]:
+    """Strip PREFIXES; where some tensors have one, those without it are left out and listed."""
+    ignored: list[str] = []
+    for prefix in PREFIXES:
+        inside = {key for key in state if key.startswith(prefix)}
+        if inside:
+            ignored += sorted(state.keys() - inside)
+            state = {key.removeprefix(prefix): state[key] for key in state if key in inside}
+    return state, ignored
+
+
+def _classifier_names(name: str) -> set[str]:
+    """Names, flattened, of all tensors of timm's classifier with this backbone."""
+    if name == SMALL:
+        return set()
+    return {_flat(key) for key in timm.create_model(name, pretrained=False).state_dict()}
+
+
+def _flat(key: str) -> str:
+    """timm's feature networks join the first parts of a name by `_`: `stages.0.x` is `stages_0.x` there."""
+    return key.replace(".", "_")

@@ -1,0 +1,95 @@
+"""Run lengths: round trips, and agreement with pycocotools wherever that is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pycocotools import mask as coco_mask
+
+from pipeline.data.masks import (
+    MaskError,
+    areas,
+    check_rle,
+    decode,
+    encode,
+    extents,
+    points_outside,
+    rle_from_segmentation,
+)
+
+MASKS = arrays.arrays(bool, st.tuples(st.integers(0, 3), st.integers(1, 12), st.integers(1, 12)))
+
+
+@given(MASKS)
+def test_decode_undoes_encode(masks: np.ndarray) -> None:
+    rles = encode(masks)
+    np.testing.assert_array_equal(decode(rles, masks.shape[1:]), masks)
+    np.testing.assert_array_equal(areas(rles), masks.sum((1, 2)))
+    for rle in rles:
+        check_rle(rle, masks.shape[1:])
+
+
+@given(arrays.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(np.any))
+def test_both_forms_of_run_lengths_give_the_same_mask(mask: np.ndarray) -> None:
+    flat = mask.T.ravel()
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
+    runs = [0, *runs] if flat[0] else runs
+    size = list(mask.shape)
+    compressed = encode(mask[None])[0]
+    assert rle_from_segmentation({"size": size, "counts": runs}, mask.shape) == compressed
+    assert rle_from_segmentation(compressed, mask.shape) == compressed
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=30), st.data())
+def test_empty_runs_are_legal_and_removed(runs: list[int], data: st.DataObject) -> None:
+    total = sum(runs)
+    if not sum(runs[1::2]):
+        return
+    rle = rle_from_segmentation({"size": [total, 1], "counts": runs}, (total, 1))
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    np.testing.assert_array_equal(decode([rle], (total, 1))[0, :, 0], flat)
+    rows = np.flatnonzero(flat)
+    np.testing.assert_array_equal(extents([rle])[0], [0, rows[0], 1, rows[-1] + 1 - rows[0]])
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_decoded_safely_or_refused(text: str) -> None:
+    rle = {"size": [6, 5], "counts": text}
+    try:
+        check_rle(rle, (6, 5))
+    except MaskError:
+        return
+    assert decode([rle], (6, 5)).shape == (1, 6, 5)
+
+
+@given(st.lists(st.lists(st.floats(0, 30), min_size=6, max_size=6), min_size=1, max_size=3))
+def test_polygons_are_united(polygons: list[list[float]]) -> None:
+    parts = [coco_mask.decode(coco_mask.frPyObjects([polygon], 30, 30)[0]) for polygon in polygons]
+    union = np.any(parts, axis=0)
+    if union.any():
+        np.testing.assert_array_equal(decode([rle_from_segmentation(polygons, (30, 30))], (30, 30))[0], union)
+    else:
+        with pytest.raises(MaskError, match="no pixel"):
+            rle_from_segmentation(polygons, (30, 30))
+
+
+def test_a_polygon_of_four_numbers_is_no_box() -> None:
+    with pytest.raises(MaskError, match="three points"):
+        rle_from_segmentation([[2, 2, 8, 8]], (10, 10))
+
+
+def test_runs_that_wrap_round_to_the_right_sum_are_refused() -> None:
+    runs = [2**39] * 2**10  # 2**49 in total; small enough each to pass for a run
+    with pytest.raises(MaskError, match="do not add up"):
+        rle_from_segmentation({"size": [1, 1], "counts": runs}, (1, 1))
+
+
+def test_points_outside_has_a_margin() -> None:
+    assert not points_outside([[0, 0, 20.5, 0, 5, -0.5]], (10, 20), 1)
+    assert points_outside([[0, 0, 21.5, 0, 5, 5]], (10, 20), 1)
+    assert points_outside([[0, 0, 5, 0, 5, 5], [0, 0, 5, 0, 5, -2]], (10, 20), 1)
+    assert not points_outside({"size": [10, 20], "counts": "x"}, (10, 20), 1)

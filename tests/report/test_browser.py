@@ -1,0 +1,131 @@
+"""The page in a real browser: desktop and phone width, light and dark, sorting, filtering, enlarging."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from made_up import make_data
+
+from pipeline.report.page import page_html
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PHONE = 390
+# Runs in a page that frames the report, because a headless window cannot be as narrow as a phone.
+PROBE = """
+addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument;
+  const names = () => [...page.querySelectorAll("#results tbody tr")].filter((row) => !row.hidden)
+    .map((row) => row.cells[0].querySelector("small").textContent.split(" ")[0]);
+  const result = {inner: page.defaultView.innerWidth, scroll: page.documentElement.scrollWidth,
+                  color: page.defaultView.getComputedStyle(page.body).backgroundColor, start: names()};
+  const heading = page.querySelectorAll("#results th button")[2];
+  heading.focus();
+  heading.click();
+  result.descending = names();
+  result.aria = heading.closest("th").getAttribute("aria-sort");
+  heading.click();
+  result.ascending = names();
+  const filter = page.querySelector("input[type=search]");
+  result.filterShown = !filter.closest("label").hidden;
+  filter.value = "no training";
+  filter.dispatchEvent(new Event("input"));
+  result.filtered = names();
+  page.querySelectorAll(".picture")[2].click();
+  result.enlarged = page.querySelector("dialog[open] img") !== null;
+  result.wide = [...page.querySelectorAll("body *")]
+    .filter((element) => !element.closest(".scroll, nav, pre"))
+    .filter((element) => element.getBoundingClientRect().right > page.defaultView.innerWidth + 1)
+    .map((element) => element.tagName + "." + element.className);
+  document.body.dataset.probe = JSON.stringify(result);
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Run the browser on a page and return what it prints."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("needs Chromium, which is not installed")
+
+    def run(*options: str) -> str:
+        profile = tmp_path_factory.mktemp("profile")
+        command = [program, *FLAGS, f"--user-data-dir={profile}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return page_html(make_data(scenes=1))
+
+
+def framed(page: str, width: int, script: str = "") -> str:
+    frame = f'<iframe style="border:0;width:{width}px;height:2400px" srcdoc="{html.escape(page)}"></iframe>'
+    return f'<!doctype html><meta charset="utf-8"><body style="margin:0">{frame}<script>{script}</script>'
+
+
+def probe(browser: Callable[..., str], page: str, width: int, folder: Path, *options: str) -> dict[str, Any]:
+    (folder / "probe.html").write_text(framed(page, width, PROBE), encoding="utf-8")
+    printed = browser(
+        f"--window-size={max(width, 600)},2400", "--dump-dom", *options, (folder / "probe.html").as_uri()
+    )
+    found = re.search(r'data-probe="([^"]*)"', printed)
+    assert found, "the probe did not run"
+    return json.loads(html.unescape(found[1]))  # type: ignore[no-any-return]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, PHONE])
+def test_page_fits_sorts_filters_and_enlarges(
+    browser: Callable[..., str], page: str, tmp_path: Path, width: int
+) -> None:
+    seen = probe(browser, page, width, tmp_path)
+    assert seen["inner"] == width
+    assert seen["scroll"] <= width
+    assert seen["wide"] == []
+    assert seen["start"] == ["oracle", "boxinst", "projection", "fill", "grabcut"]
+    assert seen["descending"] == ["oracle", "boxinst", "projection", "grabcut", "fill"]
+    assert seen["aria"] == "descending"
+    assert seen["ascending"] == seen["descending"][::-1]
+    assert seen["filterShown"]
+    assert sorted(seen["filtered"]) == ["fill", "grabcut"]
+    assert seen["enlarged"]
+
+
+@pytest.mark.slow
+def test_dark_scheme_is_dark(browser: Callable[..., str], page: str, tmp_path: Path) -> None:
+    dark = probe(browser, page, 1280, tmp_path, "--blink-settings=preferredColorScheme=0")
+    assert max(int(value) for value in re.findall(r"\d+", dark["color"])[:3]) < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, PHONE])
+def test_screenshot_shows_the_page(
+    browser: Callable[..., str], page: str, tmp_path: Path, width: int
+) -> None:
+    (tmp_path / "page.html").write_text(framed(page, width), encoding="utf-8")
+    picture = tmp_path / "page.png"
+    browser(
+        f"--window-size={max(width, 600)},2400", f"--screenshot={picture}", (tmp_path / "page.html").as_uri()
+    )
+    pixels = cv2.imread(str(picture))[:, :width]
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200
+    bands = pixels.reshape(12, -1, 3)
+    assert all(len(np.unique(band, axis=0)) > 5 for band in bands), "a part of the page is blank"

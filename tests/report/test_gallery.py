@@ -1,0 +1,98 @@
+"""Overlays: which pixel gets which colour."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.report.data import Scene, Shape
+from pipeline.report.gallery import (
+    LONG_SIDE,
+    count_objects,
+    data_uri,
+    errors_overlay,
+    flatten,
+    objects_overlay,
+    panel_size,
+    shown_image,
+)
+from pipeline.report.palette import FALSE_ALARM, HIT, MISS
+
+SIZE = 12
+
+
+def square(category: str, left: int, width: int, *, masked: bool = True, crowd: bool = False) -> Shape:
+    """Rows 2 to 9, columns left to left + width."""
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[2:10, left : left + width] = True
+    return Shape(category, (left, 2, width, 8), mask if masked else None, crowd=crowd)
+
+
+def scene(*truth: Shape) -> Scene:
+    image = np.full((SIZE, SIZE, 3), 100, np.uint8)
+    return Scene(1, "a.png", "best", image, truth, {}, {})
+
+
+def pixel(overlay: np.ndarray, row: int, column: int) -> tuple[int, ...]:
+    """Colour at the middle of an original pixel."""
+    factor = overlay.shape[0] // SIZE
+    return tuple(
+        int(value) for value in overlay[row * factor + factor // 2, column * factor + factor // 2, :3]
+    )
+
+
+def test_hit_miss_and_false_alarm() -> None:
+    overlay = errors_overlay(scene(square("star", 0, 6)), (square("star", 3, 6),))
+    assert pixel(overlay, 5, 1) == MISS
+    assert pixel(overlay, 5, 4) == HIT
+    assert pixel(overlay, 5, 7) == FALSE_ALARM
+    assert overlay[0, 0, 3] == 0
+
+
+def test_a_wrong_class_is_a_false_alarm_not_a_hit() -> None:
+    overlay = errors_overlay(scene(square("star", 0, 6)), (square("L", 0, 6),))
+    assert pixel(overlay, 5, 3) == FALSE_ALARM
+
+
+def test_a_crowd_is_neither_missed_nor_a_false_alarm() -> None:
+    overlay = errors_overlay(scene(square("star", 0, 6, crowd=True)), ())
+    assert not overlay.any()
+    overlay = errors_overlay(scene(square("star", 0, 6, crowd=True)), (square("star", 0, 6),))
+    assert pixel(overlay, 5, 3) == (0, 0, 0)
+
+
+def test_an_object_without_mask_is_outlined_by_its_box() -> None:
+    overlay = objects_overlay(scene(), (square("star", 3, 6, masked=False),), {"star": "#0072b2"})
+    assert pixel(overlay, 5, 6) == (0, 0, 0)
+    assert (overlay[overlay[:, :, 3] == 255][:, :3] == 255).all()
+    assert (overlay[:, :, 3] == 255).any()
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_panels_keep_proportions_and_fit(height: int, width: int) -> None:
+    rows, columns = panel_size(height, width)
+    assert 1 <= rows <= LONG_SIDE
+    assert 1 <= columns <= LONG_SIDE
+    if max(height, width) <= LONG_SIDE:
+        assert rows % height == columns % width == 0
+        assert rows // height == columns // width
+    else:
+        assert abs(rows * width - columns * height) <= max(height, width)
+
+
+def test_large_images_are_reduced_and_flatten_fits_the_overlay() -> None:
+    large = Scene(1, "a.jpg", "best", np.zeros((800, 400, 3), np.uint8), (), {}, {})
+    assert shown_image(large).shape == (384, 192, 3)
+    assert flatten(large, errors_overlay(large, ())).shape == (384, 192, 3)
+
+
+@pytest.mark.parametrize(("side", "kind"), [(96, "png"), (300, "jpeg")])
+def test_large_photos_are_stored_as_jpeg(side: int, kind: str) -> None:
+    assert data_uri(np.zeros((side, side, 3), np.uint8)).startswith(f"data:image/{kind};base64,")
+
+
+def test_objects_are_counted_without_crowds() -> None:
+    shapes = (square("b", 0, 1), square("a", 0, 1), square("b", 0, 1), square("c", 0, 1, crowd=True))
+    assert count_objects(shapes) == [("b", 2), ("a", 1)]

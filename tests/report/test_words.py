@@ -1,0 +1,78 @@
+"""The result in words must say what the figures say, and nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from made_up import make_data, make_row
+
+from pipeline.report.data import Interval, ReportData
+from pipeline.report.words import number, span, summary, warnings
+
+DATA = make_data(scenes=0)
+
+
+def with_rows(*names: str, **changes: object) -> ReportData:
+    """The fixture with these rows alone, `changes` applied to each."""
+    rows = tuple(replace(make_row(name), **changes) for name in names)  # type: ignore[arg-type]
+    return replace(DATA, rows=rows, differences=(), stand_ins=())
+
+
+def test_summary_states_retention_both_figures_and_the_interval() -> None:
+    text = summary(DATA)
+    assert "“BoxInst”, trained on boxes alone, reaches 91 % of its oracle “CondInst, masks”" in text
+    assert "(46.1 of 50.8 mask AP; 95 % interval 85 to 96 %)" in text
+    assert "“GrabCut in the boxes of BoxInst”, 34.6 AP (11.5 below “BoxInst”)" in text
+
+
+def test_summary_marks_differences_within_the_noise() -> None:
+    close = replace(DATA.differences[0], first="projection", second="boxinst", within_noise=True)
+    assert "(10.0 below “BoxInst”, within the noise)" in summary(replace(DATA, differences=(close,)))
+
+
+def test_summary_without_an_oracle_claims_no_retention() -> None:
+    text = summary(with_rows("boxinst", oracle="none", retention=None, retention_interval=None))
+    assert text.startswith("“BoxInst”, trained on boxes, reaches 46.1 mask AP (95 % interval 42.7 to 49.2)")
+    assert "oracle's that is, is not known" in text
+
+
+def test_summary_of_an_oracle_alone_and_of_nothing() -> None:
+    assert summary(with_rows("oracle")).startswith(
+        "“CondInst, masks”, trained on masks, reaches 50.8 mask AP"
+    )
+    assert "No mask AP could be computed" in summary(with_rows("boxinst", metrics={}))
+
+
+def test_box_figures_are_called_box_figures() -> None:
+    assert "52.3 box AP" in summary(
+        with_rows("boxinst", headline="box_AP", oracle="none", retention=None, retention_interval=None)
+    )
+
+
+def test_warnings_name_noise_seeds_stand_ins_and_data() -> None:
+    lines = warnings(DATA)
+    assert "“BoxInst, projection term alone” and “GrabCut in the boxes of BoxInst” (1.5 points" in lines[0]
+    assert lines[1].startswith("“BoxInst, projection term alone” was trained with one seed.")
+    assert "stands in for downloaded weights" in lines[2]
+    assert lines[3] == "Data: 3 train images have no object"
+    assert len(lines) == 4
+
+
+def test_missing_figures_come_first_and_once() -> None:
+    reason = "mask: needs ground-truth masks, which 2 of 9 annotations lack"
+    data = with_rows("oracle", "boxinst", not_computed=(reason,))
+    assert warnings(data)[0] == f"Not computed: {reason}"
+    assert sum(reason in line for line in warnings(data)) == 1
+
+
+def test_one_seed_everywhere_is_said_in_one_line() -> None:
+    assert any(
+        line.startswith("Every run was trained with one seed") for line in warnings(with_rows("projection"))
+    )
+
+
+def test_numbers_for_people() -> None:
+    assert number(-3.25) == "−3.2"
+    assert number(-0.01) == "0.0"
+    assert number(None) == "–"
+    assert span(Interval(-1.0, 2.5)) == "−1.0 to 2.5"

@@ -1,0 +1,200 @@
+"""The written report: which files, self-contained, escaped, the same every time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_up import make_data, make_row, make_scene, make_shape
+
+from pipeline.report.data import DataSummary, ReportData
+from pipeline.report.markdown import report_md
+from pipeline.report.page import flat, page_html
+from pipeline.report.write import write_report
+
+EVIL = '<script>alert("x")</script>|*b* $\\frac{a}$ ]('
+
+
+@pytest.fixture(scope="module")
+def data() -> ReportData:
+    return make_data(scenes=1)
+
+
+@pytest.fixture(scope="module")
+def out(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "figures").mkdir()
+    (folder / "figures" / "old.png").write_bytes(b"")
+    (folder / "cost.csv").write_text("run\n", encoding="utf-8")
+    write_report(data, folder)
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags, what they link to and what a browser would load by itself."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        named = {key: value or "" for key, value in attrs}
+        self.loads += [named["src"]] if "src" in named else []
+        if tag == "a":
+            self.links.append(named["href"])
+        elif "href" in named and not named["href"].startswith("#"):
+            self.loads.append(named["href"])
+        self.ids += [named["id"]] if "id" in named else []
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_writes_its_files_and_touches_no_other(out: Path) -> None:
+    assert sorted(contents(out)) == [
+        "cost.csv",
+        "figures/ap.png",
+        "figures/curves.png",
+        "figures/gallery.png",
+        "figures/retention.png",
+        "index.html",
+        "report.md",
+        "results.csv",
+    ]
+
+
+def test_the_same_data_give_the_same_bytes(out: Path, data: ReportData, tmp_path: Path) -> None:
+    write_report(data, tmp_path)
+    expected = contents(out)
+    expected.pop("cost.csv")
+    assert contents(tmp_path) == expected
+
+
+def test_no_picture_holds_a_date_or_a_version(out: Path) -> None:
+    for path in (out / "figures").glob("*.png"):
+        assert not re.search(rb"tEXt|iTXt|tIME|[Mm]atplotlib", path.read_bytes())
+
+
+def test_the_page_loads_nothing_from_elsewhere(out: Path) -> None:
+    text = (out / "index.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.loads
+    assert all(address.startswith("data:") for address in page.loads)
+    assert "url(data:image" in text
+    assert not re.search(r"url\((?!data:|#)|@import", text)
+    assert "default-src 'none'" in text
+
+
+def test_links_lead_to_sections_and_files_beside_the_page(out: Path) -> None:
+    page = Page((out / "index.html").read_text(encoding="utf-8"))
+    assert len(page.ids) == len(set(page.ids))
+    for link in page.links:
+        assert link[1:] in page.ids if link.startswith("#") else not re.match(r"/|\w+:", link)
+    assert {"results.csv", "report.md", "cost.csv"} <= set(page.links)
+
+
+def test_the_page_holds_every_row_and_figure(out: Path, data: ReportData) -> None:
+    text = (out / "index.html").read_text(encoding="utf-8")
+    for row in data.rows:
+        assert f'data-value="{row.title}"' in text
+        assert f'data-value="{row.metrics["AP"]}"' in text
+    for word in (
+        "84.9 to 95.9",
+        "within noise",
+        "AdelaiDet configs/BoxInst/README.md",
+        "train.batch_size",
+        "dvc repro",
+    ):
+        assert word in text
+
+
+def test_names_with_html_and_markup_show_as_they_are(tmp_path: Path) -> None:
+    row = replace(
+        make_row("boxinst"),
+        title=EVIL,
+        oracle="none",
+        retention=None,
+        per_category={EVIL: 1.0},
+        environment={EVIL: EVIL},
+    )
+    scene = make_scene(1, "best")
+    scene = replace(
+        scene,
+        file_name=EVIL,
+        truth=(make_shape(EVIL, scene.truth[0].mask),),
+        predictions={"boxinst": ()},
+        quality={},
+    )
+    data = replace(
+        make_data(scenes=0),
+        title=EVIL,
+        rows=(row,),
+        differences=(),
+        curves={},
+        scenes=(scene,),
+        stand_ins=(),
+        ranked_by="boxinst",
+        summary=DataSummary({EVIL: EVIL}, {EVIL: {EVIL: EVIL}}, {EVIL: {}}, (EVIL,)),
+    )
+    write_report(data, tmp_path)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert Page(text).tags.count("script") == 1
+    assert "<script>" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_box_figures_alone_make_a_report(tmp_path: Path) -> None:
+    """No masks in val: nothing about masks is claimed, objects are outlined by their boxes."""
+    rows = tuple(
+        replace(
+            make_row(name), headline="box_AP", metrics={"box_AP": 40.0}, not_computed=("mask: needs masks",)
+        )
+        for name in ("oracle", "boxinst")
+    )
+    scene = make_scene(1, "best")
+    scene = replace(scene, truth=tuple(replace(shape, mask=None) for shape in scene.truth))
+    write_report(replace(make_data(0), rows=rows, differences=(), stand_ins=(), scenes=(scene,)), tmp_path)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Not computed: mask: needs masks" in text
+    assert "mask AP of" not in text
+    assert "false alarm" not in text
+
+
+def test_an_empty_comparison_makes_a_report(tmp_path: Path) -> None:
+    empty = ReportData("demo", "Nothing yet", (), (), {}, (), DataSummary({}, {}, {}, ()))
+    write_report(empty, tmp_path)
+    assert sorted(contents(tmp_path)) == ["index.html", "report.md", "results.csv"]
+
+
+def test_markdown_links_only_pictures_that_exist(out: Path, data: ReportData) -> None:
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((figures/[^)]*)\)", text)
+    for target in re.findall(r"\]\(([^)]*)\)", text):
+        assert (out / target).is_file()
+    assert "figures/" not in report_md(data, [])
+
+
+def test_markdown_tables_have_as_many_cells_in_every_line(out: Path) -> None:
+    tables = re.findall(r"(?:^\|.*\n)+", (out / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(tables) == 3
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_settings_that_differ_from_the_oracle_are_marked(data: ReportData) -> None:
+    marked = re.findall(r'<dt class="differs">([^<]*)</dt><dd>([^<]*)', page_html(replace(data, scenes=())))
+    assert ("pairwise_weight", "0.0") in marked
+    assert ("fpn_channels", "48") not in marked
+
+
+def test_nested_settings_become_dotted_keys() -> None:
+    assert flat({"a": {"b": (1, 2), "c": ()}, "d": None}) == {"a.b": "1, 2", "a.c": "none", "d": "None"}
