@@ -26,8 +26,9 @@ def parameter_count(params: CondInst) -> int:
     return sum(inputs * outputs + outputs for inputs, outputs in layer_sizes(params))
 
 
-def dynamic_mask_logits(features: Tensor, parameters: Tensor, points: Tensor, scales: Tensor, images: Tensor,
-                        params: CondInst) -> Tensor:
+def dynamic_mask_logits(
+    features: Tensor, parameters: Tensor, points: Tensor, scales: Tensor, images: Tensor, params: CondInst
+) -> Tensor:
     """Mask logits of N objects: (N, H / mask_out_stride, W / mask_out_stride) float32.
 
     features: (B, C, h, w) mask features; parameters: (N, P), all weights first, each (outputs, inputs)
@@ -41,7 +42,8 @@ def dynamic_mask_logits(features: Tensor, parameters: Tensor, points: Tensor, sc
         stride = mask_stride(params)
         if params.relative_coordinates:
             features, weights[0], biases[0] = _fold_coordinates(
-                features.float(), weights[0], biases[0], points, scales, stride)
+                features.float(), weights[0], biases[0], points, scales, stride
+            )
         logits = _run(features.float(), weights, biases, images)
         return aligned_bilinear(logits[:, None], stride // params.mask_out_stride)[:, 0]
 
@@ -55,13 +57,15 @@ def split_parameters(parameters: Tensor, sizes: list[tuple[int, int]]) -> tuple[
     """(N, P) vectors -> per layer (N, outputs, inputs) weights and (N, outputs) biases."""
     lengths = [inputs * outputs for inputs, outputs in sizes] + [outputs for _, outputs in sizes]
     parts = torch.split(parameters, lengths, dim=1)
-    weights = [part.reshape(-1, outputs, inputs)
-               for part, (inputs, outputs) in zip(parts, sizes, strict=False)]
-    return weights, list(parts[len(sizes):])
+    weights = [
+        part.reshape(-1, outputs, inputs) for part, (inputs, outputs) in zip(parts, sizes, strict=False)
+    ]
+    return weights, list(parts[len(sizes) :])
 
 
-def _fold_coordinates(features: Tensor, weight: Tensor, bias: Tensor, points: Tensor, scales: Tensor,
-                      stride: int) -> tuple[Tensor, Tensor, Tensor]:
+def _fold_coordinates(
+    features: Tensor, weight: Tensor, bias: Tensor, points: Tensor, scales: Tensor, stride: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Turn the per-object inputs (point - pixel) / scale into two features that all objects share.
 
     With a = weight of a coordinate, a * (point - pixel) / scale = (a * point / scale) + (-a / scale) * pixel:
@@ -87,8 +91,10 @@ def _run(features: Tensor, weights: list[Tensor], biases: list[Tensor], images: 
     order = torch.argsort(images, stable=True)
     counts = torch.bincount(images, minlength=len(features)).tolist()
     parts = zip(*(torch.split(part[order], counts) for part in (*weights, *biases)), strict=True)
-    logits = [_image_logits(feature, part[: len(weights)], part[len(weights) :])
-              for feature, part in zip(features.flatten(2), parts, strict=True)]
+    logits = [
+        _image_logits(feature, part[: len(weights)], part[len(weights) :])
+        for feature, part in zip(features.flatten(2), parts, strict=True)
+    ]
     return torch.cat(logits)[torch.argsort(order)].view(len(images), *features.shape[2:])
 
 

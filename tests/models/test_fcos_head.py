@@ -10,8 +10,12 @@ BOX_OUTPUTS = ("state.bbox_pred", "state.ctrness", "controller")
 
 
 def reference_head(arrays):
-    state = {new + key.removeprefix(f"state.{old}"): value for key, value in arrays.items()
-             for old, new in NAMES.items() if key.startswith(f"state.{old}")}
+    state = {
+        new + key.removeprefix(f"state.{old}"): value
+        for key, value in arrays.items()
+        for old, new in NAMES.items()
+        if key.startswith(f"state.{old}")
+    }
     for kind in ("weight", "bias"):
         state[f"box_outputs.{kind}"] = torch.cat([arrays[f"{name}.{kind}"] for name in BOX_OUTPUTS])
     state["scales"] = torch.cat([arrays[f"state.scales.{level}.scale"] for level in range(5)])

@@ -8,8 +8,12 @@ from pipeline.models.fpn import FPN
 
 def test_strides_and_odd_sizes():
     fpn = FPN({4: 3, 8: 4, 16: 5, 32: 6}, 7, (8, 16, 32, 64, 128))
-    features = {4: torch.randn(2, 3, 40, 56), 8: torch.randn(2, 4, 20, 28), 16: torch.randn(2, 5, 10, 14),
-                32: torch.randn(2, 6, 5, 7)}
+    features = {
+        4: torch.randn(2, 3, 40, 56),
+        8: torch.randn(2, 4, 20, 28),
+        16: torch.randn(2, 5, 10, 14),
+        32: torch.randn(2, 6, 5, 7),
+    }
     sizes = [tuple(level.shape) for level in fpn(features)]
     assert sizes == [(2, 7, 20, 28), (2, 7, 10, 14), (2, 7, 5, 7), (2, 7, 3, 4), (2, 7, 2, 2)]
 

@@ -14,21 +14,49 @@ from pipeline.structures import Sample, Target, boxes_xyxy
 def sample(image_bgr, boxes=(), labels=(), original=None, masks=None):
     image = image_bgr.flip(0)
     size = tuple(image.shape[1:])
-    target = Target(boxes_xyxy(torch.as_tensor(boxes, dtype=torch.float32), size),
-                    torch.as_tensor(labels, dtype=torch.int64), masks)
+    target = Target(
+        boxes_xyxy(torch.as_tensor(boxes, dtype=torch.float32), size),
+        torch.as_tensor(labels, dtype=torch.int64),
+        masks,
+    )
     return Sample(Image(image), target, 0, original or size)
 
 
 def settings(**changes):
-    augmentation = params.Augmentation(short_sides=(96,), max_side=96, horizontal_flip=0.0,
-                                       vertical_flip=0.0, transpose=0.0)
+    augmentation = params.Augmentation(
+        short_sides=(96,), max_side=96, horizontal_flip=0.0, vertical_flip=0.0, transpose=0.0
+    )
     train = params.Training(
-        steps=1, batch_size=1, optimizer="sgd", learning_rate=0.1, backbone_rate=1.0, momentum=0.9,
-        weight_decay=0.0, norm_weight_decay=0.0, schedule="constant", milestones=(), poly_power=0.9,
-        warmup_steps=0, warmup_start=1.0, clip_norm=0.0, ema=0.0, group_by_aspect=False, precision="fp32",
-        workers=0, threads=1, checkpoint_every=1, log_every=1, augmentation=augmentation)
-    values = {"kind": "supervised", "mask_weight": 1.0, "max_proposals": -1, "topk_per_image": 64,
-              "train": train}
+        steps=1,
+        batch_size=1,
+        optimizer="sgd",
+        learning_rate=0.1,
+        backbone_rate=1.0,
+        momentum=0.9,
+        weight_decay=0.0,
+        norm_weight_decay=0.0,
+        schedule="constant",
+        milestones=(),
+        poly_power=0.9,
+        warmup_steps=0,
+        warmup_start=1.0,
+        clip_norm=0.0,
+        ema=0.0,
+        group_by_aspect=False,
+        precision="fp32",
+        workers=0,
+        threads=1,
+        checkpoint_every=1,
+        log_every=1,
+        augmentation=augmentation,
+    )
+    values = {
+        "kind": "supervised",
+        "mask_weight": 1.0,
+        "max_proposals": -1,
+        "topk_per_image": 64,
+        "train": train,
+    }
     return params.Supervised(**(values | changes))
 
 
@@ -40,8 +68,10 @@ def method(tiny_heads, tiny_model, predict_settings):
 @pytest.fixture
 def two_images(load):
     arrays = load("end_to_end_train")
-    samples = [sample(arrays[f"image_bgr_{index}"], original=tuple(arrays[f"original_hw_{index}"].tolist()))
-               for index in range(2)]
+    samples = [
+        sample(arrays[f"image_bgr_{index}"], original=tuple(arrays[f"original_hw_{index}"].tolist()))
+        for index in range(2)
+    ]
     return samples, [arrays[f"p{level}"] for level in range(3, 8)]
 
 
@@ -118,16 +148,24 @@ class FakeBackbone(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.convs = torch.nn.ModuleDict({str(stride): torch.nn.Conv2d(3, width, stride, stride)
-                                          for stride, width in self.channels.items()})
+        self.convs = torch.nn.ModuleDict(
+            {
+                str(stride): torch.nn.Conv2d(3, width, stride, stride)
+                for stride, width in self.channels.items()
+            }
+        )
 
     def forward(self, images):
         return {int(stride): conv(images) for stride, conv in self.convs.items()}
 
 
 def small_network(tiny_model, **changes):
-    values = {"mask_branch_norm": "groupnorm", "mask_branch_skips": (4,), "mask_out_stride": 2,
-              "pixel_std": (50.0, 50.0, 50.0)} | changes
+    values = {
+        "mask_branch_norm": "groupnorm",
+        "mask_branch_skips": (4,),
+        "mask_out_stride": 2,
+        "pixel_std": (50.0, 50.0, 50.0),
+    } | changes
     model = tiny_model.model_copy(update=values)
     return model, CondInst(model, 3, FakeBackbone())
 

@@ -21,8 +21,10 @@ STRIDES = (8, 16, 32, 64, 128)
 
 
 def reference_outputs(arrays):
-    flat = {name: _flatten([arrays[f"{name}_{level}"] for level in range(5)])
-            for name in ("logits", "reg", "ctrness", "top")}
+    flat = {
+        name: _flatten([arrays[f"{name}_{level}"] for level in range(5)])
+        for name in ("logits", "reg", "ctrness", "top")
+    }
     dense = DenseOutputs(flat["logits"], flat["reg"], flat["ctrness"].squeeze(2), flat["top"], torch.empty(0))
     shapes = [tuple(arrays[f"logits_{level}"].shape[2:]) for level in range(5)]
     return dense, pyramid_locations(shapes, STRIDES)
@@ -31,9 +33,14 @@ def reference_outputs(arrays):
 def test_detections_match_reference(load, close, predict_settings):
     arrays = load("fcos_inference")
     dense, locations = reference_outputs(arrays)
-    limits = predict_settings.model_copy(update={
-        "pre_nms_topk": int(arrays["pre_nms_topk"]), "detections_per_image": int(arrays["post_nms_topk"]),
-        "score_threshold": float(arrays["score_threshold"]), "nms_threshold": float(arrays["nms_threshold"])})
+    limits = predict_settings.model_copy(
+        update={
+            "pre_nms_topk": int(arrays["pre_nms_topk"]),
+            "detections_per_image": int(arrays["post_nms_topk"]),
+            "score_threshold": float(arrays["score_threshold"]),
+            "nms_threshold": float(arrays["nms_threshold"]),
+        }
+    )
     for image, found in enumerate(detect(dense, locations, limits)):
         order = arrays[f"scores_{image}"].argsort(descending=True, stable=True)
         close(found.scores, arrays[f"scores_{image}"][order], rtol=1e-5)
@@ -61,8 +68,11 @@ def test_high_threshold_finds_nothing(load, predict_settings):
 
 @pytest.mark.parametrize("case", ["down", "up", "none"])
 def test_postprocessing_matches_reference(load, close, case):
-    arrays = {key.removeprefix(f"{case}."): value for key, value in load("mask_postprocess").items()
-              if key.startswith(f"{case}.")}
+    arrays = {
+        key.removeprefix(f"{case}."): value
+        for key, value in load("mask_postprocess").items()
+        if key.startswith(f"{case}.")
+    }
     size, original = tuple(arrays["resized_hw"].tolist()), tuple(arrays["output_hw"].tolist())
     boxes, kept = original_boxes(arrays["boxes"], size, original)
     close(boxes[kept], arrays["out_boxes"].reshape(-1, 4))
@@ -92,7 +102,7 @@ def test_clipping_keeps_exactly_the_pixels_that_touch_the_box(sides):
     for mask, (x1, y1, x2, y2) in zip(clipped, boxes.tolist(), strict=True):
         expected = np.zeros((20, 20), dtype=bool)
         if x2 > x1 and y2 > y1:
-            expected[int(np.floor(y1)):int(np.ceil(y2)), int(np.floor(x1)):int(np.ceil(x2))] = True
+            expected[int(np.floor(y1)) : int(np.ceil(y2)), int(np.floor(x1)) : int(np.ceil(x2))] = True
             assert np.array_equal(mask.numpy(), expected)
 
 

@@ -35,19 +35,33 @@ def test_iou_and_centerness_match_reference(load, close):
 
 @pytest.mark.parametrize("case", ["batch2", "nopos", "emptyimg"])
 def test_detection_losses_match_reference(load, close, case):
-    arrays = {key.removeprefix(f"{case}."): value for key, value in load("fcos_losses").items()
-              if key.startswith(f"{case}.")}
+    arrays = {
+        key.removeprefix(f"{case}."): value
+        for key, value in load("fcos_losses").items()
+        if key.startswith(f"{case}.")
+    }
     count, (height, width) = int(arrays["num_images"]), arrays["HW"].tolist()
     boxes = [arrays[f"boxes_{index}"].reshape(-1, 4) for index in range(count)]
-    outputs = {name: [arrays[f"{name}_{level}"].requires_grad_() for level in range(5)]
-               for name in ("logits", "reg", "ctrness")}
+    outputs = {
+        name: [arrays[f"{name}_{level}"].requires_grad_() for level in range(5)]
+        for name in ("logits", "reg", "ctrness")
+    }
     shapes = [(-(-height // stride), -(-width // stride)) for stride in STRIDES]
     targets = assign_targets(
-        pyramid_locations(shapes, STRIDES), boxes, [arrays[f"classes_{index}"] for index in range(count)],
-        [box_centers(image) for image in boxes], limits=range_limits((64, 128, 256, 512, 1024)),
-        num_classes=6)
-    dense = DenseOutputs(_flatten(outputs["logits"]), _flatten(outputs["reg"]),
-                         _flatten(outputs["ctrness"]).squeeze(2), torch.empty(0), torch.empty(0))
+        pyramid_locations(shapes, STRIDES),
+        boxes,
+        [arrays[f"classes_{index}"] for index in range(count)],
+        [box_centers(image) for image in boxes],
+        limits=range_limits((64, 128, 256, 512, 1024)),
+        num_classes=6,
+    )
+    dense = DenseOutputs(
+        _flatten(outputs["logits"]),
+        _flatten(outputs["reg"]),
+        _flatten(outputs["ctrness"]).squeeze(2),
+        torch.empty(0),
+        torch.empty(0),
+    )
     assert int((targets.boxes >= 0).sum()) == int(arrays["num_pos"])
     losses = detection_losses(dense, targets)
     for name, loss in losses.items():
@@ -88,5 +102,6 @@ def test_gradients_by_finite_difference():
     predicted = (torch.rand(6, 4, dtype=torch.float64) * 3).requires_grad_()
     target, weights = torch.rand(6, 4, dtype=torch.float64) * 3 + 0.1, torch.rand(6, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda value: box_loss(value, target, weights), (predicted,))
-    assert torch.autograd.gradcheck(lambda value: centerness_loss(value, weights),
-                                    (logits[:, 0].detach().clone().requires_grad_(),))
+    assert torch.autograd.gradcheck(
+        lambda value: centerness_loss(value, weights), (logits[:, 0].detach().clone().requires_grad_(),)
+    )

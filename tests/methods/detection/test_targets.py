@@ -34,18 +34,26 @@ def rasterised_centers(boxes: Tensor, height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize("case", ["special", "special_centroid", "random", "nocenter", "allempty"])
 def test_matches_reference(load, close, case):
-    arrays = {key.removeprefix(f"{case}."): value for key, value in load("fcos_targets").items()
-              if key.startswith(f"{case}.")}
+    arrays = {
+        key.removeprefix(f"{case}."): value
+        for key, value in load("fcos_targets").items()
+        if key.startswith(f"{case}.")
+    }
     count, (height, width) = int(arrays["num_images"]), arrays["HW"].tolist()
     boxes = [arrays[f"boxes_{index}"].reshape(-1, 4) for index in range(count)]
     labels = [arrays[f"classes_{index}"] for index in range(count)]
     from_masks = bool(arrays["centre_from_bitmask"])
-    centers = [rasterised_centers(part, height, width) if from_masks else box_centers(part)
-               for part in boxes]
+    centers = [rasterised_centers(part, height, width) if from_masks else box_centers(part) for part in boxes]
     locations = pyramid_locations(shapes(height, width), STRIDES)
     targets = assign_targets(
-        locations, boxes, labels, centers, limits=LIMITS, num_classes=6,
-        radius=float(arrays["radius"]) if bool(arrays["center_sample"]) else math.inf)
+        locations,
+        boxes,
+        labels,
+        centers,
+        limits=LIMITS,
+        num_classes=6,
+        radius=float(arrays["radius"]) if bool(arrays["center_sample"]) else math.inf,
+    )
     # The vectors run over level, image, cell; ours over image, level, cell.
     order = torch.arange(count * len(locations.levels)).view(count, -1)
     order = torch.cat([order[:, locations.levels == level].flatten() for level in range(5)])
@@ -81,8 +89,14 @@ def test_assignment_agrees_with_its_definition(sides, image_of_first):
     split = [boxes[:image_of_first], boxes[image_of_first:]]
     labels = [torch.arange(len(part)) % 3 for part in split]
     locations = pyramid_locations([(16, 16), (8, 8)], (8, 16))
-    targets = assign_targets(locations, split, labels, [box_centers(part) for part in split],
-                             limits=[(-1, 40), (40, 1e8)], num_classes=3)
+    targets = assign_targets(
+        locations,
+        split,
+        labels,
+        [box_centers(part) for part in split],
+        limits=[(-1, 40), (40, 1e8)],
+        num_classes=3,
+    )
     first = 0
     for image, part in enumerate(split):
         for cell in range(0, len(locations.points), 7):
@@ -100,9 +114,13 @@ def _owner(locations, cell, boxes):
     best, smallest = None, math.inf
     for index, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
         cx, cy, reach = (x1 + x2) / 2, (y1 + y2) / 2, 1.5 * stride
-        inside = (max(x1, cx - reach) < x < min(x2, cx + reach)
-                  and max(y1, cy - reach) < y < min(y2, cy + reach))
-        if inside and low <= max(x - x1, x2 - x, y - y1, y2 - y) <= high and (
-                (x2 - x1) * (y2 - y1) < smallest):
+        inside = max(x1, cx - reach) < x < min(x2, cx + reach) and max(y1, cy - reach) < y < min(
+            y2, cy + reach
+        )
+        if (
+            inside
+            and low <= max(x - x1, x2 - x, y - y1, y2 - y) <= high
+            and ((x2 - x1) * (y2 - y1) < smallest)
+        ):
             best, smallest = index, (x2 - x1) * (y2 - y1)
     return best

@@ -39,4 +39,4 @@ def test_samples_are_the_pixels_under_the_cells(height, width, stride):
     padded = torch.zeros(2, 24, 24)
     padded[:, :height, :width] = masks.float()
     grid = sample_masks([masks, masks[:0]], (24, 24), stride)
-    assert torch.equal(grid, padded[:, stride // 2::stride, stride // 2::stride])
+    assert torch.equal(grid, padded[:, stride // 2 :: stride, stride // 2 :: stride])
