@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import params
+from pipeline.models.backbones import Backbone, build_backbone
 from pipeline.models.dynamic_mask_head import parameter_count
 from pipeline.models.fcos_head import FCOSHead, HeadOutputs
 from pipeline.models.fpn import FPN
@@ -26,9 +27,12 @@ class CondInstOutputs(HeadOutputs):
     def float(self) -> CondInstOutputs:
         """The same in float32, in which losses and boxes are computed whatever the network ran in."""
         return CondInstOutputs(
-            [level.float() for level in self.class_logits], [level.float() for level in self.distances],
-            [level.float() for level in self.centerness], [level.float() for level in self.controller],
-            self.mask_features.float())
+            [level.float() for level in self.class_logits],
+            [level.float() for level in self.distances],
+            [level.float() for level in self.centerness],
+            [level.float() for level in self.controller],
+            self.mask_features.float(),
+        )
 
 
 class CondInstHeads(nn.Module):
@@ -36,17 +40,29 @@ class CondInstHeads(nn.Module):
 
     def __init__(self, model: params.CondInst, num_classes: int, skip_channels: Mapping[int, int]) -> None:
         super().__init__()
-        self.fcos_head = FCOSHead(model.fpn_channels, num_classes, parameter_count(model),
-                                  convs=model.head_convs, levels=len(model.fpn_strides))
+        self.fcos_head = FCOSHead(
+            model.fpn_channels,
+            num_classes,
+            parameter_count(model),
+            convs=model.head_convs,
+            levels=len(model.fpn_strides),
+        )
         self.mask_branch = MaskBranch(
-            model.fpn_channels, model.mask_branch_channels, model.mask_features,
-            levels=model.mask_branch_levels, convs=model.mask_branch_convs, norm=model.mask_branch_norm,
-            stride=model.fpn_strides[0], skips={s: skip_channels[s] for s in model.mask_branch_skips})
+            model.fpn_channels,
+            model.mask_branch_channels,
+            model.mask_features,
+            levels=model.mask_branch_levels,
+            convs=model.mask_branch_convs,
+            norm=model.mask_branch_norm,
+            stride=model.fpn_strides[0],
+            skips={s: skip_channels[s] for s in model.mask_branch_skips},
+        )
 
     def forward(self, pyramid: list[Tensor], features: Mapping[int, Tensor]) -> CondInstOutputs:
         """pyramid: a (B, C, h, w) map per FPN stride; features: the backbone's maps by stride."""
-        return CondInstOutputs(**vars(self.fcos_head(pyramid)),
-                               mask_features=self.mask_branch(pyramid, features))
+        return CondInstOutputs(
+            **vars(self.fcos_head(pyramid)), mask_features=self.mask_branch(pyramid, features)
+        )
 
 
 class CondInst(nn.Module):
@@ -55,16 +71,16 @@ class CondInst(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, model: params.CondInst, num_classes: int, backbone: nn.Module,
-                 channels: Mapping[int, int]) -> None:
-        """backbone: maps images to {stride: (B, channels[stride], H / stride, W / stride)}."""
+    def __init__(self, model: params.CondInst, num_classes: int, backbone: Backbone) -> None:
         super().__init__()
-        missing = set(model.mask_branch_skips) - set(channels)
+        missing = set(model.mask_branch_skips) - set(backbone.channels)
         if missing:
-            raise ValueError(f"mask_branch_skips {sorted(missing)}: the backbone has {sorted(channels)}")
+            raise ValueError(
+                f"mask_branch_skips {sorted(missing)}: the backbone has {sorted(backbone.channels)}"
+            )
         self.backbone = backbone
-        self.fpn = FPN(dict(channels), model.fpn_channels, model.fpn_strides)
-        self.heads = CondInstHeads(model, num_classes, channels)
+        self.fpn = FPN(backbone.channels, model.fpn_channels, model.fpn_strides)
+        self.heads = CondInstHeads(model, num_classes, backbone.channels)
         self.reverse_channels = model.pixel_format == "bgr"
         self.register_buffer("pixel_mean", torch.tensor(model.pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(model.pixel_std).view(3, 1, 1), persistent=False)
@@ -87,8 +103,7 @@ class CondInst(nn.Module):
 
 def build_condinst(model: params.CondInst, num_classes: int) -> CondInst:
     """CondInst on the backbone that `model` names, with random weights."""
-    from pipeline.models.backbones import build_backbone
-
-    backbone = build_backbone(model.backbone, frozen_stages=model.frozen_stages,
-                              frozen_batchnorm=model.frozen_batchnorm)
-    return CondInst(model, num_classes, backbone, backbone.channels)
+    backbone = build_backbone(
+        model.backbone, frozen_stages=model.frozen_stages, frozen_batchnorm=model.frozen_batchnorm
+    )
+    return CondInst(model, num_classes, backbone)

@@ -26,8 +26,9 @@ def parameter_count(params: CondInst) -> int:
     return sum(inputs * outputs + outputs for inputs, outputs in layer_sizes(params))
 
 
-def dynamic_mask_logits(features: Tensor, parameters: Tensor, points: Tensor, scales: Tensor, images: Tensor,
-                        params: CondInst) -> Tensor:
+def dynamic_mask_logits(
+    features: Tensor, parameters: Tensor, points: Tensor, scales: Tensor, images: Tensor, params: CondInst
+) -> Tensor:
     """Mask logits of N objects: (N, H / mask_out_stride, W / mask_out_stride) float32.
 
     features: (B, C, h, w) mask features; parameters: (N, P), all weights first, each (outputs, inputs)
@@ -41,7 +42,8 @@ def dynamic_mask_logits(features: Tensor, parameters: Tensor, points: Tensor, sc
         stride = mask_stride(params)
         if params.relative_coordinates:
             features, weights[0], biases[0] = _fold_coordinates(
-                features.float(), weights[0], biases[0], points, scales, stride)
+                features.float(), weights[0], biases[0], points, scales, stride
+            )
         logits = _run(features.float(), weights, biases, images)
         return aligned_bilinear(logits[:, None], stride // params.mask_out_stride)[:, 0]
 
@@ -55,13 +57,15 @@ def split_parameters(parameters: Tensor, sizes: list[tuple[int, int]]) -> tuple[
     """(N, P) vectors -> per layer (N, outputs, inputs) weights and (N, outputs) biases."""
     lengths = [inputs * outputs for inputs, outputs in sizes] + [outputs for _, outputs in sizes]
     parts = torch.split(parameters, lengths, dim=1)
-    weights = [part.unflatten(1, (outputs, inputs))
-               for part, (inputs, outputs) in zip(parts, sizes, strict=False)]
-    return weights, list(parts[len(sizes):])
+    weights = [
+        part.reshape(-1, outputs, inputs) for part, (inputs, outputs) in zip(parts, sizes, strict=False)
+    ]
+    return weights, list(parts[len(sizes) :])
 
 
-def _fold_coordinates(features: Tensor, weight: Tensor, bias: Tensor, points: Tensor, scales: Tensor,
-                      stride: int) -> tuple[Tensor, Tensor, Tensor]:
+def _fold_coordinates(
+    features: Tensor, weight: Tensor, bias: Tensor, points: Tensor, scales: Tensor, stride: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Turn the per-object inputs (point - pixel) / scale into two features that all objects share.
 
     With a = weight of a coordinate, a * (point - pixel) / scale = (a * point / scale) + (-a / scale) * pixel:
@@ -80,16 +84,26 @@ def _fold_coordinates(features: Tensor, weight: Tensor, bias: Tensor, points: Te
 def _run(features: Tensor, weights: list[Tensor], biases: list[Tensor], images: Tensor) -> Tensor:
     """The layers as matrix products: (N, h, w) logits in the order of `images`.
 
-    All objects of an image share its features, so the first layer is one product per image.
+    All objects of an image share its features, so their first layers are a single product.  Going image by
+    image keeps the hidden maps within a CPU's cache: half the time of all objects at once, and of grouped
+    convolutions.
     """
-    height, width = features.shape[-2:]
     order = torch.argsort(images, stable=True)
     counts = torch.bincount(images, minlength=len(features)).tolist()
-    per_image = zip(torch.split(weights[0][order], counts), torch.split(biases[0][order], counts),
-                    features.flatten(2), strict=True)
-    first = [torch.addmm(bias.reshape(-1, 1), weight.flatten(0, 1), feature)
-             for weight, bias, feature in per_image]
-    hidden = torch.cat(first).view(len(images), biases[0].shape[1], height * width)
+    parts = zip(*(torch.split(part[order], counts) for part in (*weights, *biases)), strict=True)
+    logits = [
+        _image_logits(feature, part[: len(weights)], part[len(weights) :])
+        for feature, part in zip(features.flatten(2), parts, strict=True)
+    ]
+    return torch.cat(logits)[torch.argsort(order)].view(len(images), *features.shape[2:])
+
+
+def _image_logits(feature: Tensor, weights: tuple[Tensor, ...], biases: tuple[Tensor, ...]) -> Tensor:
+    """feature: (C, h * w) of one image; n objects' parameters per layer.  Returns (n, h * w)."""
+    count = len(weights[0])
+    hidden = torch.addmm(biases[0].reshape(-1, 1), weights[0].flatten(0, 1), feature)
     for weight, bias in zip(weights[1:], biases[1:], strict=True):
-        hidden = torch.baddbmm(bias[order, :, None], weight[order], hidden.relu_())
-    return hidden[torch.argsort(order)].view(len(images), height, width)
+        # In place, and before the view: an in-place change of a view costs a copy in the backward pass.
+        hidden = hidden.relu_().view(count, weight.shape[2], feature.shape[1])
+        hidden = torch.baddbmm(bias[:, :, None], weight, hidden)
+    return hidden.reshape(count, feature.shape[1])

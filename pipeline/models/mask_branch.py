@@ -17,8 +17,18 @@ class MaskBranch(nn.Module):
     result to that stride, adds the backbone's map and mixes both; a stage halves the channels.
     """
 
-    def __init__(self, in_channels: int, channels: int, out_channels: int, *, levels: int, convs: int,
-                 norm: Norm, stride: int, skips: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        out_channels: int,
+        *,
+        levels: int,
+        convs: int,
+        norm: Norm,
+        stride: int,
+        skips: Mapping[int, int],
+    ) -> None:
         """in_channels: of the pyramid; levels: how many of its levels are used; stride: of the finest."""
         super().__init__()
         self.refine = nn.ModuleList(conv_norm_relu(in_channels, channels, 3, norm) for _ in range(levels))

@@ -17,17 +17,22 @@ Load = Callable[[str], dict[str, Tensor]]
 @pytest.fixture(scope="session")
 def load(vectors: Path) -> Load:
     """Arrays of one vector file as tensors."""
+
     def read(name: str) -> dict[str, Tensor]:
         with np.load(vectors / "boxinst" / f"{name}.npz", allow_pickle=False) as arrays:
             return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
+
     return read
 
 
 @pytest.fixture(scope="session")
 def close() -> Close:
     """|a - b| <= rtol |b| + share * max|b| + 1e-9: the vectors' rule; 1e-4 and 2e-6 hold for outputs."""
+
     def check(actual: Tensor, expected: Tensor, rtol: float = 1e-4, share: float = 2e-6) -> None:
         largest = float(expected.abs().max()) if expected.numel() else 0.0
-        torch.testing.assert_close(actual, expected, rtol=rtol, atol=share * largest + 1e-9,
-                                   check_dtype=False)
+        torch.testing.assert_close(
+            actual, expected, rtol=rtol, atol=share * largest + 1e-9, check_dtype=False
+        )
+
     return check

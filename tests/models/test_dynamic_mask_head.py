@@ -4,35 +4,63 @@ import pytest
 import torch
 
 from pipeline.models.dynamic_mask_head import dynamic_mask_logits, parameter_count
+from pipeline.models.layers import grid_points
 from pipeline.params import CondInst
+
+REFERENCE = CondInst(
+    architecture="condinst",
+    backbone="small",
+    frozen_stages=0,
+    frozen_batchnorm=False,
+    pixel_format="bgr",
+    pixel_mean=(0.0, 0.0, 0.0),
+    pixel_std=(1.0, 1.0, 1.0),
+    fpn_channels=256,
+    fpn_strides=(8, 16, 32, 64, 128),
+    sizes_of_interest=(64, 128, 256, 512, 1024),
+    head_convs=4,
+    mask_branch_levels=3,
+    mask_branch_channels=128,
+    mask_branch_convs=4,
+    mask_branch_norm="batchnorm",
+    mask_branch_skips=(),
+    mask_features=16,
+    mask_out_stride=4,
+    mask_head_channels=8,
+    mask_head_layers=3,
+    relative_coordinates=True,
+)
 
 
 def settings(**changes):
-    values = dict(
-        architecture="condinst", backbone="small", frozen_stages=0, frozen_batchnorm=False,
-        pixel_format="bgr", pixel_mean=(0.0, 0.0, 0.0), pixel_std=(1.0, 1.0, 1.0), fpn_channels=256,
-        fpn_strides=(8, 16, 32, 64, 128), sizes_of_interest=(64, 128, 256, 512, 1024), head_convs=4,
-        mask_branch_levels=3, mask_branch_channels=128, mask_branch_convs=4, mask_branch_norm="batchnorm",
-        mask_branch_skips=(), mask_features=16, mask_out_stride=4, mask_head_channels=8,
-        mask_head_layers=3, relative_coordinates=True)
-    return CondInst(**(values | changes))
+    return REFERENCE.model_copy(update=changes)
 
 
 def head_inputs(count=4, images=2, features=16, size=(6, 7)):
     params = settings(mask_features=features)
     generator = torch.Generator().manual_seed(0)
-    return (torch.randn(images, features, *size, generator=generator),
-            torch.randn(count, parameter_count(params), generator=generator),
-            torch.rand(count, 2, generator=generator) * 50, torch.full((count,), 64.0),
-            torch.arange(count) % images, params)
+    return (
+        torch.randn(images, features, *size, generator=generator),
+        torch.randn(count, parameter_count(params), generator=generator),
+        torch.rand(count, 2, generator=generator) * 50,
+        torch.full((count,), 64.0),
+        torch.arange(count) % images,
+        params,
+    )
 
 
 @pytest.mark.parametrize("case", ["default", "out8", "condinst8ch", "norel"])
 def test_matches_reference(load, close, case):
-    arrays = {key.removeprefix(f"{case}."): value for key, value in load("dynamic_mask_head").items()
-              if key.startswith(f"{case}.")}
-    params = settings(mask_features=arrays["mask_feats"].shape[1], relative_coordinates=case != "norel",
-                      mask_out_stride=int(arrays["mask_out_stride"]))
+    arrays = {
+        key.removeprefix(f"{case}."): value
+        for key, value in load("dynamic_mask_head").items()
+        if key.startswith(f"{case}.")
+    }
+    params = settings(
+        mask_features=arrays["mask_feats"].shape[1],
+        relative_coordinates=case != "norel",
+        mask_out_stride=int(arrays["mask_out_stride"]),
+    )
     features, parameters = arrays["mask_feats"].requires_grad_(), arrays["params"].requires_grad_()
     scales = arrays["sizes_of_interest"][arrays["fpn_levels"]]
     logits = dynamic_mask_logits(features, parameters, arrays["locations"], scales, arrays["im_inds"], params)
@@ -51,8 +79,9 @@ def test_order_of_objects_does_not_matter():
     features, parameters, points, scales, images, params = head_inputs()
     logits = dynamic_mask_logits(features, parameters, points, scales, images, params)
     order = torch.tensor([3, 1, 0, 2])
-    shuffled = dynamic_mask_logits(features, parameters[order], points[order], scales[order], images[order],
-                                   params)
+    shuffled = dynamic_mask_logits(
+        features, parameters[order], points[order], scales[order], images[order], params
+    )
     torch.testing.assert_close(shuffled, logits[order])
 
 
@@ -76,12 +105,9 @@ def test_autocast_does_not_reach_the_head():
 
 def test_far_points_keep_precision():
     """Folded coordinates against the direct definition in float64, on a map of full size."""
-    features, parameters, points, _, images, params = head_inputs(count=3, size=(100, 168))
+    features, parameters, points, _, images, _ = head_inputs(count=3, size=(100, 168))
     points, scales = points * 25, torch.full((3,), 64.0)
-    logits = dynamic_mask_logits(features, parameters, points, scales, images,
-                                 settings(mask_out_stride=8))
-    from pipeline.models.layers import grid_points
-
+    logits = dynamic_mask_logits(features, parameters, points, scales, images, settings(mask_out_stride=8))
     grid = grid_points(100, 168, 8).double()
     weights = parameters.double()
     for index in range(3):
@@ -90,7 +116,7 @@ def test_far_points_keep_precision():
         start, ends = 0, [(18, 8), (8, 8), (8, 1)]
         biases = weights[index, -17:].split([8, 8, 1])
         for layer, (inputs, outputs) in enumerate(ends):
-            block = weights[index, start:start + inputs * outputs].view(outputs, inputs)
+            block = weights[index, start : start + inputs * outputs].view(outputs, inputs)
             hidden = hidden @ block.T + biases[layer]
             hidden = hidden.relu() if layer < 2 else hidden
             start += inputs * outputs

@@ -5,18 +5,22 @@ import torch
 
 from pipeline.models.fcos_head import FCOSHead
 
-NAMES = {"cls_tower": "class_tower", "bbox_tower": "box_tower", "cls_logits": "class_logits",
-         "bbox_pred": "distances", "ctrness": "centerness"}
+NAMES = {"cls_tower.": "class_tower.", "bbox_tower.": "box_tower.", "cls_logits.": "class_logits."}
+BOX_OUTPUTS = ("state.bbox_pred", "state.ctrness", "controller")
 
 
 def reference_head(arrays):
-    state = {key.removeprefix("state."): value for key, value in arrays.items()
-             if key.startswith(("state.", "controller."))}
-    scales = torch.cat([state.pop(f"scales.{level}.scale") for level in range(5)])
+    state = {
+        new + key.removeprefix(f"state.{old}"): value
+        for key, value in arrays.items()
+        for old, new in NAMES.items()
+        if key.startswith(f"state.{old}")
+    }
+    for kind in ("weight", "bias"):
+        state[f"box_outputs.{kind}"] = torch.cat([arrays[f"{name}.{kind}"] for name in BOX_OUTPUTS])
+    state["scales"] = torch.cat([arrays[f"state.scales.{level}.scale"] for level in range(5)])
     head = FCOSHead(32, 3, 9, convs=1, levels=5)
-    named = {key.replace(old, new): value for key, value in state.items()
-             for old, new in [(key.split(".")[0], NAMES.get(key.split(".")[0], key.split(".")[0]))]}
-    head.load_state_dict(named | {"scales": scales})
+    head.load_state_dict(state)
     return head
 
 

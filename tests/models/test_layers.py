@@ -24,7 +24,7 @@ def test_enlarged_cells_keep_their_image_points(factor):
     ramp = aligned_bilinear(coarse.T.reshape(1, 2, 5, 7), factor)[0].flatten(1).T
     inside = ((fine >= coarse.min(dim=0).values) & (fine <= coarse.max(dim=0).values)).all(dim=1)
     shift = stride // 2 - factor // 2 * (stride // factor) - stride // factor // 2
-    torch.testing.assert_close(ramp[inside] , fine[inside] + shift)
+    torch.testing.assert_close(ramp[inside], fine[inside] + shift)
     assert inside.sum() > 50
 
 

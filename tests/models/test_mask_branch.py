@@ -44,7 +44,11 @@ def test_skips_refine_to_their_stride():
 def test_levels_that_round_up_are_cut():
     branch = MaskBranch(6, 8, 5, levels=3, convs=0, norm="groupnorm", stride=8, skips={})
     assert branch([torch.randn(1, 6, 5, 7), torch.randn(1, 6, 3, 4), torch.randn(1, 6, 2, 2)], {}).shape == (
-        1, 5, 5, 7)
+        1,
+        5,
+        5,
+        7,
+    )
 
 
 def test_skip_coarser_than_the_pyramid_is_refused():

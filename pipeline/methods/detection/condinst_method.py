@@ -40,8 +40,9 @@ class CondInstMethod(ABC):
     module: called with padded images and their sizes, returns CondInstOutputs; the engine may wrap it.
     """
 
-    def __init__(self, module: nn.Module, model: params.CondInst, num_classes: int,
-                 predict: params.Predict) -> None:
+    def __init__(
+        self, module: nn.Module, model: params.CondInst, num_classes: int, predict: params.Predict
+    ) -> None:
         self.module = module
         self.model = model
         self.num_classes = num_classes
@@ -58,8 +59,9 @@ class CondInstMethod(ABC):
         """Ascending indices of the positives whose masks enter the mask losses."""
 
     @abstractmethod
-    def mask_losses(self, logits: Tensor, proposals: Proposals, batch: list[Sample], padded: PaddedBatch,
-                    step: int) -> dict[str, Tensor]:
+    def mask_losses(
+        self, logits: Tensor, proposals: Proposals, batch: list[Sample], padded: PaddedBatch, step: int
+    ) -> dict[str, Tensor]:
         """Losses of the proposals' mask logits, (N, H / mask_out_stride, W / mask_out_stride); N may be 0.
 
         batch: on the module's device; padded: its images, raw, the (H, W) of which the logits cover.
@@ -90,18 +92,21 @@ class CondInstMethod(ABC):
         shapes = [(int(level.shape[2]), int(level.shape[3])) for level in outputs.class_logits]
         return pyramid_locations(shapes, self.model.fpn_strides, outputs.mask_features.device)
 
-    def _targets(self, locations: Locations, batch: list[Sample],
-                 padded: PaddedBatch) -> DetectionTargets:
+    def _targets(self, locations: Locations, batch: list[Sample], padded: PaddedBatch) -> DetectionTargets:
         height, width = padded.images.shape[-2:]
         targets = [sample.target for sample in batch]
         return assign_targets(
-            locations, [target.boxes.as_subclass(Tensor) for target in targets],
+            locations,
+            [target.boxes.as_subclass(Tensor) for target in targets],
             [target.labels for target in targets],
             [self.centers(target, (height, width)) for target in targets],
-            limits=range_limits(self.model.sizes_of_interest), num_classes=self.num_classes)
+            limits=range_limits(self.model.sizes_of_interest),
+            num_classes=self.num_classes,
+        )
 
-    def _proposals(self, dense: DenseOutputs, locations: Locations, targets: DetectionTargets,
-                   step: int) -> Proposals:
+    def _proposals(
+        self, dense: DenseOutputs, locations: Locations, targets: DetectionTargets, step: int
+    ) -> Proposals:
         images, cells = (targets.boxes >= 0).nonzero(as_tuple=True)
         boxes = targets.boxes[images, cells]
         with torch.no_grad():
@@ -112,8 +117,14 @@ class CondInstMethod(ABC):
 
     def _mask_logits(self, features: Tensor, proposals: Proposals) -> Tensor:
         sizes = torch.tensor(self.model.sizes_of_interest, dtype=torch.float32, device=features.device)
-        return dynamic_mask_logits(features, proposals.parameters, proposals.points,
-                                   sizes[proposals.levels], proposals.images, self.model)
+        return dynamic_mask_logits(
+            features,
+            proposals.parameters,
+            proposals.points,
+            sizes[proposals.levels],
+            proposals.images,
+            self.model,
+        )
 
     # --- prediction -------------------------------------------------------------------------------
 
@@ -161,8 +172,15 @@ class CondInstMethod(ABC):
         outputs: CondInstOutputs = self.module(padded.images, padded.sizes)
         return padded, self._locations(outputs), flatten_outputs(outputs)
 
-    def _masks(self, dense: DenseOutputs, locations: Locations, image: int, cells: Tensor,
-               size: tuple[int, int], original: tuple[int, int]) -> Tensor:
+    def _masks(
+        self,
+        dense: DenseOutputs,
+        locations: Locations,
+        image: int,
+        cells: Tensor,
+        size: tuple[int, int],
+        original: tuple[int, int],
+    ) -> Tensor:
         """Masks (N, *original) bool of an image's locations `cells`."""
         images = torch.full_like(cells, image)
         proposals = _gather(dense, locations, images, cells, torch.full_like(cells, -1))
@@ -170,7 +188,9 @@ class CondInstMethod(ABC):
         return original_masks(logits.sigmoid(), self.model.mask_out_stride, size, original)
 
 
-def _gather(dense: DenseOutputs, locations: Locations, images: Tensor, cells: Tensor,
-            boxes: Tensor) -> Proposals:
-    return Proposals(images, boxes, locations.levels[cells], locations.points[cells],
-                     dense.controller[images, cells])
+def _gather(
+    dense: DenseOutputs, locations: Locations, images: Tensor, cells: Tensor, boxes: Tensor
+) -> Proposals:
+    return Proposals(
+        images, boxes, locations.levels[cells], locations.points[cells], dense.controller[images, cells]
+    )

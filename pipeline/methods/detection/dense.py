@@ -28,9 +28,13 @@ class DenseOutputs:
 def flatten_outputs(outputs: CondInstOutputs) -> DenseOutputs:
     """Per-level (B, C, h, w) maps -> (B, L, C), in float32."""
     outputs = outputs.float()
-    return DenseOutputs(_flatten(outputs.class_logits), _flatten(outputs.distances),
-                        _flatten(outputs.centerness).squeeze(2), _flatten(outputs.controller),
-                        outputs.mask_features)
+    return DenseOutputs(
+        _flatten(outputs.class_logits),
+        _flatten(outputs.distances),
+        _flatten(outputs.centerness).squeeze(2),
+        _flatten(outputs.controller),
+        outputs.mask_features,
+    )
 
 
 def _flatten(levels: list[Tensor]) -> Tensor:

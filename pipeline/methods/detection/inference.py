@@ -85,8 +85,9 @@ def original_boxes(boxes: Tensor, size: tuple[int, int], original: tuple[int, in
     return boxes, (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
 
 
-def original_masks(probabilities: Tensor, stride: int, size: tuple[int, int],
-                   original: tuple[int, int]) -> Tensor:
+def original_masks(
+    probabilities: Tensor, stride: int, size: tuple[int, int], original: tuple[int, int]
+) -> Tensor:
     """Masks (N, *original) bool from (N, h, w) probabilities on the stride's grid of the padded image.
 
     Probabilities, not logits, are enlarged to the padded image, cut to the resized image's `size`,

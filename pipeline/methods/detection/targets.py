@@ -45,11 +45,14 @@ class DetectionTargets:
     distances: Tensor
 
 
-def pyramid_locations(shapes: Sequence[tuple[int, int]], strides: Sequence[int],
-                      device: torch.device | None = None) -> Locations:
+def pyramid_locations(
+    shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device | None = None
+) -> Locations:
     """Locations of maps with (height, width) `shapes` at `strides`."""
-    points = [grid_points(height, width, stride, device)
-              for (height, width), stride in zip(shapes, strides, strict=True)]
+    points = [
+        grid_points(height, width, stride, device)
+        for (height, width), stride in zip(shapes, strides, strict=True)
+    ]
     counts = torch.tensor([len(part) for part in points], device=device)
     levels = torch.arange(len(points), device=device).repeat_interleave(counts)
     return Locations(torch.cat(points), levels, torch.tensor(strides, device=device).float()[levels])
@@ -78,9 +81,16 @@ def mask_centroids(masks: Tensor) -> Tensor:
     return torch.stack((x / area, y / area), dim=1)
 
 
-def assign_targets(locations: Locations, boxes: Sequence[Tensor], labels: Sequence[Tensor],
-                   centers: Sequence[Tensor], *, limits: Sequence[tuple[float, float]], num_classes: int,
-                   radius: float = CENTER_RADIUS) -> DetectionTargets:
+def assign_targets(
+    locations: Locations,
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    centers: Sequence[Tensor],
+    *,
+    limits: Sequence[tuple[float, float]],
+    num_classes: int,
+    radius: float = CENTER_RADIUS,
+) -> DetectionTargets:
     """Assign the boxes of B images to their locations.
 
     boxes: (n, 4) xyxy per image, in pixels; labels: (n,) int64; centers: (n, 2), where each box is
@@ -99,8 +109,9 @@ def assign_targets(locations: Locations, boxes: Sequence[Tensor], labels: Sequen
     return DetectionTargets(all_labels[index], index, torch.stack([part[1] for part in assigned]))
 
 
-def _assign(locations: Locations, boxes: Tensor, centers: Tensor, bounds: Tensor, radius: float,
-            first: int) -> tuple[Tensor, Tensor]:
+def _assign(
+    locations: Locations, boxes: Tensor, centers: Tensor, bounds: Tensor, radius: float, first: int
+) -> tuple[Tensor, Tensor]:
     """One image: (L,) index of the box, counted from `first`, or -1, and (L, 4) distances in strides."""
     count = len(locations.points)
     if len(boxes) == 0:

@@ -18,8 +18,15 @@ from pipeline.structures import PaddedBatch, Sample, Target
 class Supervised(CondInstMethod):
     """Detection losses and the dice loss of the proposals' masks."""
 
-    def __init__(self, settings: params.Supervised, model: params.CondInst, num_classes: int,
-                 predict: params.Predict, seed: int, module: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        settings: params.Supervised,
+        model: params.CondInst,
+        num_classes: int,
+        predict: params.Predict,
+        seed: int,
+        module: nn.Module | None = None,
+    ) -> None:
         """seed: of the random draw of proposals; module: instead of a new network for `model`."""
         super().__init__(module or build_condinst(model, num_classes), model, num_classes, predict)
         self.settings = settings
@@ -35,11 +42,13 @@ class Supervised(CondInstMethod):
         generator = torch.Generator().manual_seed((self.seed << 32) + step)
         return random_choice(positives, self.settings.max_proposals, generator)
 
-    def mask_losses(self, logits: Tensor, proposals: Proposals, batch: list[Sample], padded: PaddedBatch,
-                    step: int) -> dict[str, Tensor]:
+    def mask_losses(
+        self, logits: Tensor, proposals: Proposals, batch: list[Sample], padded: PaddedBatch, step: int
+    ) -> dict[str, Tensor]:
         height, width = padded.images.shape[-2:]
-        masks = sample_masks([_masks(sample.target) for sample in batch], (height, width),
-                             self.model.mask_out_stride)
+        masks = sample_masks(
+            [_masks(sample.target) for sample in batch], (height, width), self.model.mask_out_stride
+        )
         total = dice_loss(logits.sigmoid(), masks[proposals.boxes]).sum()
         return {"loss_mask": self.settings.mask_weight * total / max(len(proposals), 1)}
 

@@ -1,0 +1,98 @@
+"""A COCO annotation file and its image folder, checked from end to end.
+
+Two verdicts.  What makes the file as a whole untrustworthy (no JSON, a missing list, an id that occurs
+twice, a value of the wrong type, a file name that leaves its folder) is refused with a UserError.  What is
+wrong with one image, annotation or mask leaves out that one and is reported.  Nothing is changed in silence.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.coco_annotations import check_annotation_types, clean_annotations
+from pipeline.data.coco_images import check_image_types, clean_images
+from pipeline.data.findings import Findings
+from pipeline.data.images import ImageRecord
+from pipeline.data.values import is_id, is_text, show
+from pipeline.errors import UserError
+
+
+@dataclass(frozen=True)
+class CheckedCoco:
+    """coco: COCO dict with ids as in the file, masks as compressed RLE, no mask where there is none usable;
+    images: sorted by id, each with the CRC-32 of its file; warnings: one line per kind of finding."""
+
+    coco: dict[str, Any]
+    images: list[tuple[ImageRecord, int]]
+    warnings: list[str]
+
+
+def read_coco(json_path: Path, image_folder: Path, processes: int) -> CheckedCoco:
+    """Read and check a COCO file; every image file is read once and decoded, on `processes` processes.
+
+    Images that cannot be used are left out with their annotations, unusable annotations by themselves, and
+    of an annotation with an unusable mask the box is kept.  Raises UserError as the module says, and when
+    no image, or none of the annotations, is left.
+    """
+    content = _load(json_path)
+    categories = _categories(json_path, content["categories"])
+    check_image_types(json_path, content["images"])
+    check_annotation_types(json_path, content["annotations"])
+    findings = Findings(json_path)
+    images = clean_images(json_path, content["images"], image_folder, processes, findings)
+    annotations = clean_annotations(content, images, {row["id"] for row in categories}, findings)
+    warnings = findings.lines()
+    if not images:
+        raise UserError(json_path, "", f"none of its images can be used: {' | '.join(warnings)}")
+    if content["annotations"] and not annotations:
+        raise UserError(json_path, "", f"none of its annotations can be used: {' | '.join(warnings)}")
+    records = [{"id": record.id, "file_name": record.file_name, "width": record.width,
+                "height": record.height} for record, _ in images]
+    coco = {"info": {}, "images": records, "annotations": annotations, "categories": categories}
+    return CheckedCoco(coco, images, warnings)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The file as an object with the three lists of COCO; `images` and `categories` are not empty."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(path, "", f"cannot be read: {error.strerror}", "check the path in params.yaml"
+                        ) from None
+    except UnicodeDecodeError:
+        raise UserError(path, "", "is not UTF-8 text", "save it as plain JSON in UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise UserError(path, "", f"is not complete, valid JSON: {error}", "export it again") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, nesting without end
+        raise UserError(path, "", f"is not usable JSON: {error}", "export it again") from None
+    if not isinstance(content, dict):
+        raise UserError(path, "", "is not in COCO format: the top level must be an object with images,"
+                                  f" annotations and categories, and is {show(content)}")
+    for key in ("categories", "images", "annotations"):
+        if key not in content:
+            raise UserError(path, "", f"{key} is missing, and COCO format needs it")
+        if not isinstance(content[key], list):
+            raise UserError(path, key, f"must be a list, and is {show(content[key])}")
+        if not content[key] and key != "annotations":
+            raise UserError(path, "", f"the data set has no {key}: the list is empty")
+    return content
+
+
+def _categories(path: Path, rows: list[Any]) -> list[dict[str, Any]]:
+    """Categories in the order of the file, with id and name only."""
+    seen: set[int] = set()
+    for row in rows:
+        if not isinstance(row, dict) or not is_id(row.get("id")):
+            raise UserError(path, "categories", "each needs an id that is a whole number of at most 64 bits,"
+                                                f" and one is {show(row)}")
+        where, name = f"category {row['id']}", row.get("name")
+        if row["id"] in seen:
+            raise UserError(path, where, "the id occurs twice in categories")
+        if not is_text(name) or not name.strip():
+            raise UserError(path, where, f"the name must be text, and is {show(name)}")
+        seen.add(row["id"])
+    return [{"id": row["id"], "name": row["name"]} for row in rows]
+

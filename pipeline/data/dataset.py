@@ -1,0 +1,114 @@
+"""Samples for training and for prediction, from an image store and a label file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+from torchvision.tv_tensors import Image, Mask
+
+from pipeline.data.images import ImageStore
+from pipeline.data.masks import decode
+from pipeline.data.transforms import augment, drop_empty_boxes, resize_short_side
+from pipeline.errors import UserError
+from pipeline.labels.label_file import ImageLabels, LabelFile
+from pipeline.params import Augmentation
+from pipeline.structures import Sample, Target, boxes_xyxy
+
+CACHE_BYTES = 256 * 2**20  # of decoded images, per process: all of a small dataset, a little of a large one
+
+
+class ImageCache:
+    """Decoded images by id, kept until `capacity` bytes are full.
+
+    Nothing is thrown out again: samples come in random order, so every image is as good a guest as another.
+    """
+
+    def __init__(self, store: ImageStore, capacity: int = CACHE_BYTES) -> None:
+        self._store, self._capacity, self._bytes = store, capacity, 0
+        self._pixels: dict[int, NDArray[np.uint8]] = {}
+
+    def read(self, image_id: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB; not to be written to."""
+        if image_id in self._pixels:
+            return self._pixels[image_id]
+        pixels = self._store.read(image_id)
+        if self._bytes + pixels.nbytes <= self._capacity:
+            self._pixels[image_id] = pixels
+            self._bytes += pixels.nbytes
+        return pixels
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pixels": {}, "_bytes": 0}
+
+
+class LabelledImages(Dataset[Sample]):
+    """Augmented training samples: the images of a store that have at least one annotation.
+
+    A key is (index, draw): `draw` numbers the uses of an image, and the augmentation depends on seed, draw
+    and index alone, so that a resumed or a distributed run sees the same samples.
+    """
+
+    def __init__(self, store: ImageStore, labels: LabelFile, augmentation: Augmentation, seed: int) -> None:
+        """Raises UserError when no image has an annotation, or a label names an image not in the store."""
+        self.labels, self.augmentation, self.seed = labels, augmentation, seed
+        self._cache = ImageCache(store)
+        known = {record.id for record in store.records}
+        if unknown := [image_id for image_id in labels.images if image_id not in known]:
+            raise UserError(labels.path, f"image {unknown[0]}", f"is not in {store.folder / 'images.json'}",
+                            "run `dvc repro` to make both from one dataset")
+        self.image_ids = [image_id for image_id, image in labels.images.items() if len(image.labels)]
+        if not self.image_ids:
+            raise UserError(labels.path, "", "no image has an annotation, so there is nothing to train on")
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @property
+    def aspect_ratios(self) -> NDArray[np.float64]:
+        """(len,) width / height of each image before augmentation."""
+        sizes = np.array([self.labels.images[image_id].size for image_id in self.image_ids], dtype=np.float64)
+        return sizes[:, 1] / sizes[:, 0]
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        index, draw = key
+        image_id = self.image_ids[index]
+        labels = self.labels.images[image_id]
+        sample = _sample(self._cache.read(image_id), image_id, _target(labels))
+        if sample.original_size != labels.size:
+            raise UserError(self.labels.path, f"image {image_id}", "is for [height, width]"
+                            f" {list(labels.size)}, and the image has {list(sample.original_size)}")
+        rng = np.random.default_rng((self.seed, draw, index))
+        return drop_empty_boxes(augment(sample, self.augmentation, rng))
+
+
+class PlainImages(Dataset[Sample]):
+    """All images of a store in the order of their ids, resized for inference, with empty targets."""
+
+    def __init__(self, store: ImageStore, short_side: int, max_side: int) -> None:
+        self.store, self.short_side, self.max_side = store, short_side, max_side
+
+    def __len__(self) -> int:
+        return len(self.store.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        image_id = self.store.records[index].id
+        pixels = self.store.read(image_id)
+        empty = Target(boxes_xyxy(torch.zeros(0, 4), (pixels.shape[0], pixels.shape[1])),
+                       torch.zeros(0, dtype=torch.int64))
+        return resize_short_side(_sample(pixels, image_id, empty), self.short_side, self.max_side)
+
+
+def _sample(pixels: NDArray[np.uint8], image_id: int, target: Target) -> Sample:
+    # The copy makes the tensor contiguous and its own: Pillow's arrays may be read-only.
+    image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return Sample(Image(image), target, image_id, (pixels.shape[0], pixels.shape[1]))
+
+
+def _target(labels: ImageLabels) -> Target:
+    masks = None if labels.rles is None else Mask(torch.from_numpy(decode(labels.rles, labels.size)))
+    return Target(boxes_xyxy(torch.from_numpy(labels.boxes.copy()), labels.size),
+                  torch.from_numpy(labels.labels.copy()), masks)

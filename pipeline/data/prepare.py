@@ -1,0 +1,127 @@
+"""The prepared/ folder of a benchmark: image lists, annotations per split and a summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.coco import CheckedCoco, read_coco
+from pipeline.data.images import leaves_folder, write_folder_store
+from pipeline.data.values import show_name
+from pipeline.errors import UserError
+from pipeline.files import write_json
+from pipeline.params import CocoFolder
+
+Coco = dict[str, Any]
+SMALL, LARGE = 32**2, 96**2  # areas in pixels that part COCO's small, medium and large objects
+
+
+def import_coco(params: CocoFolder, root: Path, out: Path) -> dict[str, Any]:
+    """Check a dataset in COCO format and write `out`: <split>/images.json, annotations, summary.json.
+
+    The images stay where they are.  root: the repository, to which the paths in `params` are relative.
+    Returns the summary.  Raises UserError for unusable input; then nothing is written.
+    """
+    sources = {"train": (params.train_json, params.train_images), "val": (params.val_json, params.val_images)}
+    for split, paths in sources.items():
+        for key, path in zip(("json", "images"), paths, strict=True):
+            _check_path(f"import_coco: {split}_{key}", path)
+    checked = {split: read_coco(root / json, root / images, params.processes)
+               for split, (json, images) in sources.items()}
+    warnings = [line for split in checked.values() for line in split.warnings]
+    warnings += _align_categories(checked) + _leaks(checked) + _missing_figures(checked)
+    for split, content in checked.items():
+        write_folder_store(out / split, sources[split][1], content.images)
+        write_split(out, split, content.coco)
+    return write_summary(out, {split: content.coco for split, content in checked.items()}, warnings)
+
+
+def write_split(out: Path, split: str, coco: Coco) -> None:
+    """Write `out`/annotations/<split>.json: a valid COCO dict with compressed RLE masks."""
+    write_json(out / "annotations" / f"{split}.json", coco, indent=None)
+
+
+def write_summary(out: Path, splits: dict[str, Coco], warnings: list[str]) -> dict[str, Any]:
+    """Write and return `out`/summary.json: the figures of every split, and the warnings of the import."""
+    summary = {"splits": {split: summarise(coco) for split, coco in splits.items()}, "warnings": warnings}
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def summarise(coco: Coco) -> dict[str, Any]:
+    """Counts of one split.  Sizes and categories count instances, that is, no crowd regions."""
+    annotations = coco["annotations"]
+    instances = [row for row in annotations if not row["iscrowd"]]
+    area = np.array([row["area"] for row in instances], dtype=np.float64)
+    per_category = Counter(row["category_id"] for row in instances)
+    sides = np.array([[row["width"], row["height"]] for row in coco["images"]])
+    return {
+        "images": len(coco["images"]),
+        "images_without_annotations": len(coco["images"]) - len({row["image_id"] for row in annotations}),
+        "annotations": len(annotations),
+        "with_masks": sum("segmentation" in row for row in annotations),
+        "crowds": len(annotations) - len(instances),
+        "small": int((area < SMALL).sum()),
+        "medium": int(((area >= SMALL) & (area < LARGE)).sum()),
+        "large": int((area >= LARGE).sum()),
+        "median_size": {"width": float(np.median(sides[:, 0])), "height": float(np.median(sides[:, 1]))},
+        "categories": [{**row, "instances": per_category[row["id"]]}
+                       for row in sorted(coco["categories"], key=lambda row: int(row["id"]))],
+    }
+
+
+def _check_path(key: str, path: str) -> None:
+    problem = leaves_folder(path)
+    if problem:
+        raise UserError("params.yaml", key, f"{path!r} {problem}",
+                        "link the data into the repository: ln -s /where/it/is data/NAME")
+
+
+def _align_categories(checked: dict[str, CheckedCoco]) -> list[str]:
+    """Give both splits all categories, so that class numbers agree; say so where the lists differed.
+
+    Raises UserError when one id has two names.
+    """
+    names: dict[int, str] = {}
+    for split, content in checked.items():
+        for row in content.coco["categories"]:
+            if names.setdefault(row["id"], row["name"]) != row["name"]:
+                raise UserError(f"{split} annotations", f"category {row['id']}",
+                                f"is {row['name']!r} here and {names[row['id']]!r} in the train annotations",
+                                "use one list of categories for both")
+    warnings = []
+    for split, content in checked.items():
+        own = {row["id"] for row in content.coco["categories"]}
+        if missing := sorted(names.keys() - own):
+            warnings.append(f"{split}: {len(missing)} categories are listed for the other split only and were"
+                            f" added: {', '.join(f'{names[key]} ({key})' for key in missing[:5])}"
+                            f"{' and more' if len(missing) > 5 else ''}")
+        content.coco["categories"] = [{"id": key, "name": names[key]} for key in sorted(names)]
+    return warnings
+
+
+def _leaks(checked: dict[str, CheckedCoco]) -> list[str]:
+    """A warning when files of val are also in train, told by CRC-32 and size, whatever their names."""
+    train = {(crc32, record.width, record.height) for record, crc32 in checked["train"].images}
+    both = [record.file_name for record, crc32 in checked["val"].images
+            if (crc32, record.width, record.height) in train]
+    if not both:
+        return []
+    return [f"val: {len(both)} of {len(checked['val'].images)} images are also in train, which flatters the"
+            f" figures: {', '.join(map(show_name, both[:5]))}{' and more' if len(both) > 5 else ''}"]
+
+
+def _missing_figures(checked: dict[str, CheckedCoco]) -> list[str]:
+    """What cannot be trained or computed with what the splits hold."""
+    warnings = []
+    lost_without_masks = {"train": "only box supervision can be trained", "val": "no mask AP can be computed"}
+    for split, lost in lost_without_masks.items():
+        annotations = checked[split].coco["annotations"]
+        if not annotations:
+            warnings.append(f"{split}: there are no annotations")
+        elif not any("segmentation" in row for row in annotations):
+            warnings.append(f"{split}: there are no masks, so {lost}")
+    return warnings

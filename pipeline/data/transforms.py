@@ -1,0 +1,119 @@
+"""Geometry of training and test input: resizing, flips and transposition of a sample and its target.
+
+Images, boxes and masks move together and exactly: a flip sends x to W - x for box edges, which is W - 1 - x
+for pixels.  Plain tensor operations, several times faster on small images than the dispatch of torchvision's
+v2 transforms; only the resampling is torchvision's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import resize_image
+from torchvision.tv_tensors import Image, Mask
+
+from pipeline.params import Augmentation
+from pipeline.structures import Sample, Target, boxes_xyxy
+
+Size = tuple[int, int]  # (height, width)
+
+
+def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
+    """Resize to a drawn short side, then flip and transpose at random.
+
+    Always draws four numbers, so that one choice does not shift the others.
+    """
+    pick, horizontal, vertical, transposed = rng.random(4)
+    short_side = augmentation.short_sides[int(pick * len(augmentation.short_sides))]
+    sample = resize_short_side(sample, short_side, augmentation.max_side)
+    if horizontal < augmentation.horizontal_flip:
+        sample = flip_horizontally(sample)
+    if vertical < augmentation.vertical_flip:
+        sample = flip_vertically(sample)
+    return transpose(sample) if transposed < augmentation.transpose else sample
+
+
+def resized_size(size: Size, short_side: int, max_side: int) -> Size:
+    """(height, width) with the short side at `short_side`, unless the long one would exceed `max_side`."""
+    scale = min(short_side / min(size), max_side / max(size))
+    height, width = (max(1, int(side * scale + 0.5)) for side in size)
+    return height, width
+
+
+def resize_short_side(sample: Sample, short_side: int, max_side: int) -> Sample:
+    """Resize as `resized_size` says; the same object if that is its size already."""
+    size = _size(sample)
+    wanted = resized_size(size, short_side, max_side)
+    return sample if wanted == size else resize(sample, wanted)
+
+
+def resize(sample: Sample, size: Size) -> Sample:
+    """Resize to (height, width): image antialiased bilinear, masks to the nearest pixel centre."""
+    height, width = _size(sample)
+    factors = torch.tensor([size[1] / width, size[0] / height] * 2)
+
+    def of_image(image: Tensor) -> Tensor:
+        resized: Tensor = resize_image(image, list(size), InterpolationMode.BILINEAR, antialias=True)
+        return resized
+
+    def of_masks(masks: Tensor) -> Tensor:
+        if not len(masks):
+            return masks.new_zeros((0, *size))
+        return F.interpolate(masks[None].to(torch.uint8), size, mode="nearest-exact")[0].bool()
+
+    return _apply(sample, of_image, of_masks, lambda boxes: boxes * factors)
+
+
+def flip_horizontally(sample: Sample) -> Sample:
+    """Exchange left and right."""
+    width = _size(sample)[1]
+    return _apply(sample, lambda pixels: pixels.flip(-1), lambda pixels: pixels.flip(-1),
+                  lambda boxes: torch.stack([width - boxes[:, 2], boxes[:, 1],
+                                             width - boxes[:, 0], boxes[:, 3]], 1))
+
+
+def flip_vertically(sample: Sample) -> Sample:
+    """Exchange top and bottom."""
+    height = _size(sample)[0]
+    return _apply(sample, lambda pixels: pixels.flip(-2), lambda pixels: pixels.flip(-2),
+                  lambda boxes: torch.stack([boxes[:, 0], height - boxes[:, 3],
+                                             boxes[:, 2], height - boxes[:, 1]], 1))
+
+
+def transpose(sample: Sample) -> Sample:
+    """Exchange x and y."""
+    return _apply(sample, lambda pixels: pixels.mT.contiguous(), lambda pixels: pixels.mT.contiguous(),
+                  lambda boxes: boxes[:, [1, 0, 3, 2]])
+
+
+def drop_empty_boxes(sample: Sample) -> Sample:
+    """Cut boxes to the image and drop those, with label and mask, that have no area in it."""
+    height, width = _size(sample)
+    boxes = torch.minimum(sample.target.boxes.as_subclass(Tensor).clamp(min=0),
+                          torch.tensor([width, height, width, height], dtype=torch.float32))
+    keep = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    masks = sample.target.masks
+    if not keep.all():
+        masks = None if masks is None else Mask(masks.as_subclass(Tensor)[keep])
+        boxes = boxes[keep]
+    target = Target(boxes_xyxy(boxes, (height, width)), sample.target.labels[keep], masks)
+    return Sample(sample.image, target, sample.image_id, sample.original_size)
+
+
+def _size(sample: Sample) -> Size:
+    return int(sample.image.shape[-2]), int(sample.image.shape[-1])
+
+
+def _apply(sample: Sample, of_image: Callable[[Tensor], Tensor], of_masks: Callable[[Tensor], Tensor],
+           of_boxes: Callable[[Tensor], Tensor]) -> Sample:
+    """A new sample from the parts of `sample`, each through its function as a plain tensor."""
+    image = of_image(sample.image.as_subclass(Tensor))
+    old = sample.target
+    masks = None if old.masks is None else Mask(of_masks(old.masks.as_subclass(Tensor)))
+    boxes = boxes_xyxy(of_boxes(old.boxes.as_subclass(Tensor)), (int(image.shape[-2]), int(image.shape[-1])))
+    return Sample(Image(image), Target(boxes, old.labels, masks), sample.image_id, sample.original_size)

@@ -1,0 +1,246 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Sized
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from typing import Any, NoReturn, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from pipeline.distributed import (
+    first_object,
+    gather_objects,
+    is_main,
+    mean_over_processes,
+    process_count,
+    process_index,
+)
+from pipeline.engine.checkpoint import check_disk, load_checkpoint, save_checkpoint
+from pipeline.engine.devices import (
+    device_title,
+    make_accelerator,
+    peak_memory_mib,
+    prepared,
+    reproducible,
+)
+from pipeline.engine.ema import AveragedWeights
+from pipeline.engine.interrupts import StopRequest, stop_requests
+from pipeline.engine.loader import load_batches
+from pipeline.engine.lock import only_trainer
+from pipeline.engine.log import History, LiveLog, Row
+from pipeline.engine.optimizer import make_optimizer, scale_rates
+from pipeline.engine.progress import Progress
+from pipeline.engine.protocol import Method
+from pipeline.engine.rng import restore_rng, rng_state, seed_everything
+from pipeline.engine.sampler import StepSampler
+from pipeline.engine.schedules import rate_factor
+from pipeline.errors import UserError
+from pipeline.params import Training
+from pipeline.structures import Sample
+
+_METRIC = "metric_"
+_NORM = "gradient norm"
+_STOP = "stop signal"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training leaves behind, beside the weights in `method.module`.
+
+    history: the learning curve, without timings; seconds and images_per_second: over all its sessions;
+    resumed_at: the step this session started from, 0 = the first.
+    """
+
+    history: list[Row]
+    seconds: float
+    images_per_second: float
+    peak_memory_mib: int
+    device: str
+    threads: int
+    resumed_at: int
+
+
+def fit(method: Method, dataset: Dataset[Sample], training: Training, *, seed: int, checkpoint: Path,
+        key: str, name: str) -> FitResult:
+    """Train `method.module` in place; with averaged weights, they are what it holds in the end.
+
+    dataset: has `__len__` and `__getitem__((index, draw))`, and `aspect_ratios` (w / h) if the training
+    groups by them; checkpoint: a folder for this run alone, from which a killed training with the same
+    `key` (a hash of all that matters) goes on to the same result; name: of the run, for messages.
+    Call `discard(checkpoint)` once the run's outputs are written.
+
+    Raises UserError for a batch that cannot be shared out, a full disk and a loss that is not finite,
+    SystemExit (128 + signal) after SIGINT or SIGTERM, with a checkpoint of the last step.
+    """
+    if training.batch_size % process_count():
+        raise UserError("params.yaml", name, f"batch_size {training.batch_size} cannot be shared by"
+                        f" {process_count()} processes", "choose a multiple of the number of processes")
+    if not len(cast(Sized, dataset)):
+        raise UserError("", name, "there is no image to train on", "check the run's label file")
+    accelerator = make_accelerator(training.precision)
+    with only_trainer(checkpoint, name), reproducible(training.threads):
+        check_disk(checkpoint, method.module, training)
+        seed_everything(seed + process_index())
+        module = method.module.train().to(accelerator.device)
+        trainer = _Trainer(method, module, training, accelerator.device, checkpoint, key, name)
+        with prepared(accelerator, module) as wrapped, stop_requests() as stop:
+            method.module = wrapped
+            try:
+                trainer.run(dataset, seed, stop)
+            finally:
+                method.module = module
+    if trainer.average is not None:
+        module.load_state_dict(trainer.average.module.state_dict())
+    return trainer.result()
+
+
+class _Trainer:
+    """The state of one training and what happens at each step."""
+
+    def __init__(self, method: Method, module: nn.Module, training: Training, device: torch.device,
+                 folder: Path, key: str, name: str) -> None:
+        self.method, self.module, self.training, self.device = method, module, training, device
+        self.folder, self.key, self.name = folder, key, name
+        self.average = AveragedWeights(module, training.ema) if training.ema else None
+        self.optimizer = make_optimizer(module, training)
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.history = History()
+        self.step = self.resumed_at = 0  # steps done
+        self.seconds = 0.0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        self._resume()
+
+    def run(self, dataset: Dataset[Sample], seed: int, stop: StopRequest) -> None:
+        """Do the steps that are left."""
+        training, length = self.training, len(cast(Sized, dataset))
+        wide = np.asarray(cast(Any, dataset).aspect_ratios) >= 1 if training.group_by_aspect else None
+        sampler = StepSampler(length, training.batch_size, seed, self.step, training.steps, wide,
+                              process_index(), process_count())
+        live = LiveLog(self.folder / "live", self.history.rows) if is_main() and len(sampler) else None
+        start = time.monotonic() - self.seconds
+        stopped = False
+        with Progress(self.name, training.steps, "steps", self.step, is_main()) as progress:
+            for batch in load_batches(dataset, sampler, training.workers):
+                means = self._train(batch, stop.signal)
+                self.seconds = time.monotonic() - start
+                speed = progress.rate * training.batch_size
+                progress.advance(f"loss {means['loss']:.4g}, {speed:.1f} images/s")
+                stopped = bool(means.pop(_STOP))
+                self._record(means, live, stopped)
+                if stopped:
+                    break
+        if live is not None:
+            live.close()
+        if stopped:
+            self._exit(stop)
+
+    def result(self) -> FitResult:
+        """The training's figures so far."""
+        rate = self.step * self.training.batch_size / max(self.seconds, 1e-9)
+        return FitResult(self.history.rows, self.seconds, rate, peak_memory_mib(self.device),
+                         device_title(self.device), self.training.threads, self.resumed_at)
+
+    def _train(self, batch: list[Sample], signal: int) -> dict[str, float]:
+        """One step of the optimiser; returns means over all processes, of a stop signal too."""
+        if self.device.type != "cpu":
+            batch = [sample.to(self.device) for sample in batch]
+        scale_rates(self.optimizer, rate_factor(self.step, self.training))
+        losses = self.method.losses(batch, self.step)
+        total = torch.stack([loss for name, loss in losses.items() if not _is_metric(name)]).sum()
+        self.optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        values = {"loss": total, **losses, _NORM: self._clip(), _STOP: torch.tensor(signal)}
+        means = self._means(values, batch)
+        self.optimizer.step()
+        self.method.after_step(self.step)
+        if self.average is not None:
+            self.average.update(self.module, self.step)
+        self.step += 1
+        del means[_NORM]
+        return means
+
+    def _clip(self) -> Tensor:
+        """Scale the gradients down to clip_norm, if any; returns their norm before that."""
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.training.clip_norm:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.training.clip_norm, norm)
+        return norm
+
+    def _means(self, values: dict[str, Tensor], batch: list[Sample]) -> dict[str, float]:
+        """Means over all processes.  Raises UserError in every process if any loss is not finite."""
+        # One transfer from the device per step, whatever the number of losses.
+        local = torch.stack([value.detach().to(self.device, torch.float32) for value in values.values()])
+        means = dict(zip(values, mean_over_processes(local).tolist(), strict=True))
+        if not all(math.isfinite(mean) for name, mean in means.items() if not _is_metric(name)):
+            self._refuse(dict(zip(values, local.tolist(), strict=True)), batch)
+        return means
+
+    def _refuse(self, values: dict[str, float], batch: list[Sample]) -> NoReturn:
+        """End the training because of a loss or a gradient that is not finite."""
+        shown = [f"{name} {value:.4g}" for name, value in values.items()
+                 if name not in ("loss", _STOP) and not _is_metric(name)]
+        images = [str(sample.image_id) for sample in batch]
+        finite = all(map(math.isfinite, values.values()))
+        parts = gather_objects(None if finite else f"{', '.join(shown)} on images {', '.join(images)}")
+        raise UserError(self.name, f"step {self.step + 1}", "the loss or its gradient is not finite: "
+                        + "; ".join(part for part in parts if part),
+                        "check these images and their labels, lower learning_rate or set clip_norm")
+
+    def _record(self, means: dict[str, float], live: LiveLog | None, stopped: bool) -> None:
+        """Log and save what is due after a step."""
+        training, last = self.training, self.step == self.training.steps
+        self.history.add({name.removeprefix(_METRIC): mean for name, mean in means.items()})
+        if self.step % training.log_every == 0 or last:
+            rate = training.learning_rate * rate_factor(self.step - 1, training)
+            row = self.history.close_row(self.step, rate)
+            if live is not None:
+                live.add(row)
+        if self.step % training.checkpoint_every == 0 or last or stopped:
+            self._save()
+
+    def _save(self) -> None:
+        generators = gather_objects(rng_state(self.device))
+        if is_main():
+            average = None if self.average is None else self.average.module.state_dict()
+            save_checkpoint(self.folder, self.key, {
+                "step": self.step, "seconds": self.seconds, "history": self.history.state(),
+                "generators": generators, "model": self.module.state_dict(), "average": average,
+                "optimizer": self.optimizer.state_dict()})
+
+    def _resume(self) -> None:
+        state = first_object(load_checkpoint(self.folder, self.key) if is_main() else None)
+        if state is None:
+            return
+        self.step = self.resumed_at = state["step"]
+        self.seconds = state["seconds"]
+        self.history.restore(state["history"])
+        self.module.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if process_index() < len(state["generators"]):
+            restore_rng(state["generators"][process_index()], self.device)
+        if is_main():
+            print(f"{self.name}: goes on from step {self.step} of {self.training.steps}", file=sys.stderr)
+
+    def _exit(self, stop: StopRequest) -> NoReturn:
+        number = max(gather_objects(stop.signal))
+        if is_main():
+            print(f"{self.name}: stopped by {Signals(number).name} at step {self.step} of"
+                  f" {self.training.steps}; the same command goes on from there", file=sys.stderr, flush=True)
+        raise SystemExit(128 + number)
+
+
+def _is_metric(name: str) -> bool:
+    return name.startswith(_METRIC)

@@ -1,0 +1,46 @@
+"""What the engine knows of a method."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from pipeline.structures import Instances, Sample
+
+
+class Method(Protocol):
+    """A method: a network, its losses and its predictions.  It reads no files and no params.yaml.
+
+    module: everything that is saved (a teacher lives inside it).  While training, the engine may put a
+    wrapper for several processes in its place, so `losses` calls `self.module(...)` itself, exactly
+    once, and does everything else by pure functions.  All that the forward returns must take part in
+    the losses, with weight 0 where a batch has nothing to learn from it: the gradients of several
+    processes could not be averaged otherwise.
+    """
+
+    module: nn.Module
+
+    def losses(self, batch: list[Sample], step: int) -> dict[str, Tensor]:
+        """Scalars of one batch on the module's device; `step` counts from 0.
+
+        The engine adds them up and minimises the sum, so they carry their weights already.  Entries
+        whose names start with `metric_` are logged and not summed; NaN there means "not defined for
+        this batch".  In one step all processes return the same names in the same order.
+        """
+        ...
+
+    def after_step(self, step: int) -> None:
+        """Called after the optimiser's step `step` (from 0): the place for moving averages."""
+        ...
+
+    def predict(self, samples: list[Sample]) -> list[Instances]:
+        """Detections of each image, in its original size."""
+        ...
+
+    def predict_in_boxes(self, samples: list[Sample], boxes: list[Tensor]) -> list[Tensor]:
+        """Masks (N, H, W) bool in the original size, for (N, 4) xyxy boxes in original pixels.
+
+        A mask never leaves its box.
+        """
+        ...

@@ -1,0 +1,85 @@
+"""What evaluation reads: COCO annotations and COCO results, checked before any figure is computed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from pipeline.errors import UserError
+
+Annotations = dict[str, Any]  # COCO json: images, annotations (masks as compressed RLE), categories
+Detection = dict[str, Any]  # COCO result: image_id, category_id, bbox [x, y, w, h], score, segmentation
+
+AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""COCO's object sizes: area in square pixels, both ends included."""
+
+REMEDY = "make the predictions again for these annotations"
+
+
+def objects(annotations: Annotations) -> list[dict[str, Any]]:
+    """The annotations that count as objects: all but crowds, in file order."""
+    return [annotation for annotation in annotations["annotations"] if not annotation.get("iscrowd", 0)]
+
+
+def without_mask(annotations: Annotations) -> int:
+    """How many annotations, crowds included, have no mask."""
+    return sum(not annotation.get("segmentation") for annotation in annotations["annotations"])
+
+
+def category_names(annotations: Annotations) -> dict[int, str]:
+    """Category id -> name, ids ascending; the id is added to a name that occurs twice."""
+    categories = sorted(annotations["categories"], key=lambda category: category["id"])
+    uses = Counter(category["name"] for category in categories)
+    return {category["id"]: category["name"] if uses[category["name"]] == 1
+            else f"{category['name']} ({category['id']})" for category in categories}
+
+
+def defined(value: float) -> float | None:
+    """The value for JSON; None (null) for NaN, which means that the figure is undefined."""
+    return None if math.isnan(value) else float(value)
+
+
+def percent(fraction: float) -> float | None:
+    """A fraction as percent for JSON; None for NaN."""
+    return defined(100.0 * fraction)
+
+
+def check_detections(annotations: Annotations, detections: list[Detection], *, masks: bool,
+                     source: object = "detections") -> None:
+    """Raise UserError, naming `source` and the entry, for a detection that cannot be evaluated.
+
+    That is: an image or category that the annotations do not have, a score or box that is not finite, a
+    negative box side and, with `masks`, a mask that is missing or not of its image's size.
+    """
+    sizes = {image["id"]: [image["height"], image["width"]] for image in annotations["images"]}
+    categories = {category["id"] for category in annotations["categories"]}
+    for index, detection in enumerate(detections):
+        problem = _problem(detection, sizes, categories, masks)
+        if problem:
+            raise UserError(source, f"entry {index}", problem, REMEDY)
+
+
+def _problem(detection: Detection, sizes: dict[int, list[int]], categories: Collection[int],
+             masks: bool) -> str:
+    size = sizes.get(detection["image_id"])
+    if size is None:
+        return f"image id {detection['image_id']} is not in the annotations"
+    if detection["category_id"] not in categories:
+        return f"category id {detection['category_id']} is not in the annotations"
+    if not math.isfinite(detection["score"]):
+        return f"score {detection['score']} is not a finite number"
+    box = detection["bbox"]
+    if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
+        return f"bbox {box} is not [x, y, width, height] of finite numbers with sides of 0 or more"
+    return mask_problem(detection.get("segmentation"), size) if masks else ""
+
+
+def mask_problem(mask: Any, size: list[int]) -> str:
+    """What is wrong with a predicted mask for an image of [height, width] `size`; "" if nothing."""
+    if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str | bytes):
+        return "has no mask as compressed RLE"
+    if list(mask["size"]) != size:
+        return f"its mask has size {list(mask['size'])}, and its image {size} (height, width)"
+    return ""

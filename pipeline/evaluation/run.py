@@ -1,0 +1,105 @@
+"""All figures of one run: each seed by itself, and the mean over seeds.
+
+AP, boundary AP, mask IoU, their intervals and retention are all in percent (0 to 100); a figure that is
+undefined, such as AP of large objects where there are none, is None (JSON null).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline import params
+from pipeline.evaluation.boundary import boundary_figures
+from pipeline.evaluation.coco import evaluate_coco
+from pipeline.evaluation.comparison import SeedMatches, mean_figures, seed_spread
+from pipeline.evaluation.instances import ap_by_category, ap_figures
+from pipeline.evaluation.intervals import interval, resample_images
+from pipeline.evaluation.mask_iou import mask_iou_figures, object_mask_iou
+from pipeline.evaluation.matches import Matches, match
+from pipeline.evaluation.results import (
+    Annotations,
+    Detection,
+    category_names,
+    check_detections,
+    objects,
+    without_mask,
+)
+
+Metrics = dict[str, Any]
+
+
+def evaluate_run(annotations: Annotations, detections: list[Detection], in_boxes: list[dict[str, Any]] | None,
+                 settings: params.Evaluate, *, processes: int = 1) -> tuple[Metrics, Matches]:
+    """Evaluate one seed's predictions; returns its figures and what the bootstrap needs.
+
+    annotations: COCO json of val; detections: COCO results; in_boxes: masks given for ground-truth boxes,
+    or None without them; processes: threads.  Metrics: box {AP, AP50, AP75, APs, APm, APl}, mask {the
+    same}, boundary {AP, AP50, AP75}, mask_iou {mean, small, medium, large, per_category},
+    per_category_AP, interval {AP, AP50, mask_iou}, headline, images, objects, detections, not_computed.
+    Without ground-truth masks on all annotations, there are box figures alone, intervals and
+    per_category_AP belong to the boxes (`headline`), and not_computed says what is missing.  Raises
+    UserError for predictions that do not fit the annotations.
+    """
+    missing = without_mask(annotations)
+    check_detections(annotations, detections, masks=not missing)
+    boxes = evaluate_coco(annotations, detections, "box", settings.max_detections, processes=processes)
+    metrics: Metrics = {"box": ap_figures(boxes), "headline": "box" if missing else "mask",
+                        "images": len(annotations["images"]), "objects": len(objects(annotations)),
+                        "detections": len(detections), "not_computed": _not_computed(missing, annotations)}
+    headline, ious = boxes, np.full(metrics["objects"], np.nan)
+    if not missing:
+        headline = evaluate_coco(annotations, detections, "mask", settings.max_detections,
+                                 processes=processes)
+        metrics["mask"] = ap_figures(headline)
+        metrics["boundary"] = boundary_figures(annotations, detections, settings.max_detections,
+                                               settings.boundary_dilation, processes)
+        if in_boxes is None:
+            metrics["not_computed"] = ["mask_iou: there are no masks for the ground-truth boxes"]
+        else:
+            ious = object_mask_iou(annotations, in_boxes)
+            metrics["mask_iou"] = mask_iou_figures(annotations, ious)
+    metrics["per_category_AP"] = ap_by_category(headline, category_names(annotations))
+    matches = match(headline, annotations, detections, settings.max_detections, ious)
+    metrics["interval"] = _intervals({0: matches}, settings)
+    return metrics, matches
+
+
+def _not_computed(missing: int, annotations: Annotations) -> list[str]:
+    if not missing:
+        return []
+    total = len(annotations["annotations"])
+    reason = f"needs ground-truth masks, which {missing} of {total} annotations lack"
+    return [f"{figure}: {reason}" for figure in ("mask", "boundary", "mask_iou")]
+
+
+def _intervals(seeds: SeedMatches, settings: params.Evaluate) -> dict[str, list[float] | None]:
+    images = len(next(iter(seeds.values())).image_ids)
+    weights = resample_images(images, settings.bootstrap_samples, settings.bootstrap_seed)
+    return {name: interval(values) for name, values in mean_figures(seeds, weights).items()}
+
+
+def summarise_seeds(metrics: dict[int, Metrics], matches: SeedMatches, settings: params.Evaluate) -> Metrics:
+    """The figures of a run with several seeds, in the layout of `evaluate_run`.
+
+    Every number is the mean over seeds (None where a seed has none); intervals are bootstrapped for the
+    mean over seeds; `seeds` holds AP of every seed with smallest, largest and standard deviation, and
+    `per_seed` the metrics of each.
+    """
+    first = metrics[min(metrics)]
+    summary = {key: _mean([seed[key] for seed in metrics.values()]) for key in first if key != "interval"}
+    summary["interval"] = first["interval"] if len(metrics) == 1 else _intervals(matches, settings)
+    summary["seeds"] = seed_spread(matches)
+    summary["per_seed"] = {str(seed): values for seed, values in sorted(metrics.items())}
+    return summary
+
+
+def _mean(values: list[Any]) -> Any:
+    """Mean of numbers, key by key in tables; what is no number is the same for all seeds."""
+    if isinstance(values[0], dict):
+        return {key: _mean([value[key] for value in values]) for key in values[0]}
+    if any(value is None for value in values):
+        return None
+    numbers = all(isinstance(value, int | float) for value in values)
+    return float(np.mean(values)) if numbers and len(set(values)) > 1 else values[0]

@@ -1,0 +1,115 @@
+"""index.html: one self-contained page, made by a Jinja template that escapes everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.report import figures, gallery, palette
+from pipeline.report.comparison import class_table, columns, difference_lines, sees
+from pipeline.report.data import ReportData, Row
+from pipeline.report.published import compare
+from pipeline.report.words import leading_row, number, span, summary, warnings
+
+
+def environment(*, autoescape: bool) -> Environment:
+    """The templates of this package; an undefined name in one is an error, not an empty text."""
+    made = Environment(loader=PackageLoader("pipeline.report", "."), autoescape=autoescape, trim_blocks=True,
+                       lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
+    made.filters |= {"number": number, "span": span}
+    return made
+
+
+def page_html(data: ReportData) -> str:
+    """The report as HTML that needs no other file and no network."""
+    slots = palette.row_slots(data)
+    return environment(autoescape=True).get_template("page.html.j2").render(
+        data=data, slots={name: slot % len(palette.RUNS) for name, slot in slots.items()},
+        style=_asset("style.css"), script=_asset("sort.js"), summary=summary(data), warnings=warnings(data),
+        leading=leading_row(data), tiles=tiles(data), columns=columns(data), sees=sees,
+        differences=difference_lines(data), classes=class_table(data), bars=_bars(data), curves=_curves(data),
+        scenes=_scenes(data), truth_has_masks=_truth_has_masks(data), compared=compare(data), source=flat(data.summary.source),
+        settings={row.name: _marked_settings(data, row) for row in data.rows})
+
+
+def _asset(name: str) -> Markup:
+    """A style or script of this package, which goes into the page as it is."""
+    return Markup(files("pipeline.report").joinpath(name).read_text(encoding="utf-8"))
+
+
+def tiles(data: ReportData) -> list[tuple[str, str, str]]:
+    """The headline figures as (what it is, figure, interval or note)."""
+    best = leading_row(data)
+    if best is None:
+        return []
+    shown = [(f"{data.headline} of {best.title}", number(best.score), f"95 %: {span(best.interval)}" if best.interval else "")]
+    if best.retention is not None and not best.is_oracle:
+        oracle = data.row(best.oracle)
+        inside = f"95 %: {span(best.retention_interval, 0)} %" if best.retention_interval else ""
+        shown.insert(0, (f"of the oracle's AP, reached by {best.title}", f"{number(best.retention, 0)} %", inside))
+        shown.append((f"{data.headline} of the oracle, {oracle.title}", number(oracle.score),
+                      f"95 %: {span(oracle.interval)}" if oracle.interval else ""))
+    untrained = [row for row in data.rows if row.kind == "baseline" and row.score is not None]
+    if untrained:
+        top = max(untrained, key=lambda row: row.score or 0.0)
+        shown.append((f"{data.headline} of {top.title}, without training", number(top.score),
+                      f"95 %: {span(top.interval)}" if top.interval else ""))
+    return shown
+
+
+def _bars(data: ReportData) -> list[tuple[str, Markup]]:
+    """(caption, SVG) of the bar charts."""
+    with figures.settings():
+        return [(caption, Markup(figures.svg(figure, name)))
+                for name, (caption, figure) in figures.bar_charts(data).items()]
+
+
+def _curves(data: ReportData) -> list[tuple[str, Markup]]:
+    """(term, SVG) of every learning curve panel."""
+    with figures.settings():
+        return [(name, Markup(figures.svg(figures.curve_panel(name, lines), f"curve{index}")))
+                for index, (name, lines) in enumerate(figures.curve_lines(data).items())]
+
+
+def _scenes(data: ReportData) -> list[dict[str, Any]]:
+    """Each scene's pictures as data: URIs; the image is stored once, below all overlays."""
+    colors = gallery.class_colors(data)
+    made = []
+    for scene in data.scenes:
+        image = gallery.shown_image(scene)
+        made.append({
+            "scene": scene, "image": gallery.data_uri(image), "size": image.shape[1::-1],
+            "sharp": max(scene.image.shape[:2]) <= gallery.LOSSLESS_SIDE,
+            "truth": gallery.data_uri(gallery.objects_overlay(scene, scene.truth, colors)),
+            "objects": [(name, count, colors[name]) for name, count in gallery.count_objects(scene.truth)],
+            "rows": {row.name: gallery.data_uri(gallery.row_overlay(scene, row.name, colors)) for row in data.rows},
+        })
+    return made
+
+
+def _truth_has_masks(data: ReportData) -> bool:
+    return all(shape.mask is not None for scene in data.scenes for shape in scene.truth)
+
+
+def _marked_settings(data: ReportData, row: Row) -> dict[str, list[tuple[str, str, bool]]]:
+    """Section -> (key, value, whether it differs from the oracle's), nested keys joined by dots."""
+    other = data.row(row.oracle).settings if row.oracle in {item.name for item in data.rows} else {}
+    return {section: [(key, text, section in other and flat(other[section]).get(key) != text)
+                      for key, text in flat(values).items()] for section, values in row.settings.items()}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as one level of text: {"train": {"steps": 5}} -> {"train.steps": "5"}."""
+    result: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            result[f"{prefix}{key}"] = ", ".join(str(item) for item in value) or "none"
+        else:
+            result[f"{prefix}{key}"] = str(value)
+    return result

@@ -1,0 +1,94 @@
+"""Figures that papers and their repositories state, to stand beside the measured ones.
+
+Facts only, with their source, in published.csv; percent throughout.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from importlib.resources import files
+
+from pipeline.report.data import ReportData, Row
+
+# What a row of ours is called in published.csv, by the kind of its method.
+METHODS = {"supervised": "CondInst", "boxinst": "BoxInst", "boxteacher": "BoxTeacher", "mal": "MAL"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published figure: `value` and `retention` in percent, None where the source states none."""
+
+    paper: str
+    method: str
+    backbone: str
+    dataset: str
+    split: str
+    supervision: str
+    metric: str
+    value: float | None
+    retention: float | None
+    source: str
+
+    @property
+    def schedule(self) -> str:
+        """"1x" or "3x" where the method's name says so, else ""."""
+        return next((word for word in self.method.split() if word in ("1x", "3x")), "")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The rows of the comparison that use a published method, and the mask AP published for it on COCO val2017."""
+
+    method: str
+    measured: tuple[Row, ...]
+    published: tuple[Published, ...]
+    differs: tuple[str, ...]
+
+
+def read_published() -> list[Published]:
+    """All of published.csv, in its order."""
+    text = files("pipeline.report").joinpath("published.csv").read_text(encoding="utf-8")
+    return [_published(record) for record in csv.DictReader(text.splitlines())]
+
+
+def _published(record: dict[str, str]) -> Published:
+    return Published(record["paper"], record["method"], record["instseg_backbone"], record["dataset"],
+                     record["split"], record["supervision"], record["metric"], _number(record["value"]),
+                     _number(record["retention"]), record["source"])
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def compare(data: ReportData) -> list[Compared]:
+    """For each published method that has a trained row: ours, theirs, and what differs between the two."""
+    facts = [fact for fact in read_published() if fact.metric == "mask_AP" and fact.value is not None]
+    compared = []
+    for kind, name in METHODS.items():
+        rows = tuple(row for row in data.rows if row.kind == "run" and row.method == kind)
+        theirs = [fact for fact in facts if fact.method.split()[0] == name]
+        if rows and theirs:
+            theirs.sort(key=lambda fact: (fact.dataset, fact.split != "val2017", fact.backbone, fact.method))
+            compared.append(Compared(name, rows, tuple(theirs), what_differs(data, rows)))
+    return compared
+
+
+def what_differs(data: ReportData, rows: tuple[Row, ...]) -> tuple[str, ...]:
+    """Where `rows` depart from the published setting, one phrase per aspect, from their own parameters."""
+    images = sorted({row.train_images for row in rows if row.train_images is not None})
+    counts = " or ".join(f"{count:,}" for count in images)
+    dataset = f"data: {data.benchmark}" + (f", {counts} training images" if counts else "")
+    backbones = sorted({str(row.settings.get("model", {}).get("backbone", row.model)) for row in rows})
+    phrases = [dataset, f"backbone: {', '.join(backbones)}"]
+    if schedules := sorted({text for row in rows if (text := _schedule(row))}):
+        phrases.append(f"schedule: {', '.join(schedules)}")
+    return tuple(phrases)
+
+
+def _schedule(row: Row) -> str:
+    train = row.settings.get("method", {}).get("train", {})
+    if not {"steps", "batch_size"} <= set(train):
+        return ""
+    return f"{train['steps']:,} steps of {train['batch_size']} images"

@@ -1,0 +1,53 @@
+"""results.csv: the comparison as a plain table for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pipeline.report.data import ReportData, Row
+
+RESULTS = ("run", "task", "method", "model", "supervision", "labelled_fraction", "labels", "oracle", "AP",
+           "AP50", "AP75", "APs", "APm", "APl", "boundary_AP", "mIoU", "mIoU_crf", "mask_iou", "retention",
+           "ci_low", "ci_high", "train_images", "params_million", "seed")
+
+
+def fixed(value: float | None, digits: int) -> str:
+    """`value` with `digits` decimals, "" for None; never "-0.0"."""
+    if value is None:
+        return ""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def results_csv(data: ReportData) -> str:
+    """The comparison, one line per row, with the columns RESULTS in that order.
+
+    AP, IoU and retention in percent, means over the seeds listed in `seed`; empty = does not apply or could
+    not be computed.  `ci_*` is the 95 % interval of AP.
+    """
+    return csv_text(RESULTS, [_result(row) for row in data.rows])
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Rows as CSV with a heading and "\\n" line ends; empty where a row lacks a column."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _result(row: Row) -> dict[str, str]:
+    texts = {"run": row.name, "task": row.task, "method": row.method, "model": row.model, "labels": row.labels,
+             "supervision": row.supervision, "oracle": row.oracle}
+    texts |= {name: fixed(value, 2) for name, value in row.metrics.items() if name in RESULTS}
+    texts["labelled_fraction"] = "" if row.labelled_fraction is None else f"{row.labelled_fraction:g}"
+    if row.headline == "AP":
+        texts["retention"] = fixed(row.retention, 1)
+        texts["ci_low"] = fixed(row.interval.low if row.interval else None, 2)
+        texts["ci_high"] = fixed(row.interval.high if row.interval else None, 2)
+    texts["train_images"] = "" if row.train_images is None else str(row.train_images)
+    texts["params_million"] = fixed(row.params_million, 3)
+    texts["seed"] = " ".join(str(seed) for seed in row.seeds)
+    return texts

@@ -1,0 +1,46 @@
+"""Writing the report: index.html, report.md, results.csv and figures/, the same bytes for the same data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.files import replacing, write_text
+from pipeline.report import figures, gallery
+from pipeline.report.data import ReportData
+from pipeline.report.markdown import report_md
+from pipeline.report.page import page_html
+from pipeline.report.table import results_csv
+
+
+def write_report(data: ReportData, out: Path) -> None:
+    """Write index.html, report.md, results.csv and figures/*.png into `out`.
+
+    Each file is replaced atomically; a figure of an earlier report that is not made any more is removed.
+    Nothing else in `out` (metrics/, curves/, cost.csv) is touched, and no time stamp is written.
+    """
+    pictures = draw_pictures(data)
+    page, text = page_html(data), report_md(data, pictures)
+    folder = out / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in pictures.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+    for old in sorted(folder.glob("*.png")):
+        if old.name not in pictures:
+            old.unlink()
+    write_text(out / "results.csv", results_csv(data))
+    write_text(out / "report.md", text)
+    write_text(out / "index.html", page)
+
+
+def draw_pictures(data: ReportData) -> dict[str, bytes]:
+    """File name -> PNG, of the figures that have something to show."""
+    made: dict[str, bytes] = {}
+    with figures.settings():
+        for name, (_, figure) in figures.bar_charts(data).items():
+            made[f"{name}.png"] = figures.png(figure)
+        if terms := figures.curve_lines(data):
+            made["curves.png"] = figures.png(figures.curve_figure(data, terms))
+        if data.scenes:
+            made["gallery.png"] = figures.png(gallery.gallery_figure(data))
+    return made

@@ -1,0 +1,135 @@
+"""Published parity vectors, comparison with them, and the tiny CondInst that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.models.condinst import CondInstHeads, CondInstOutputs
+from pipeline.params import CondInst, Predict
+
+Close = Callable[..., None]
+Load = Callable[[str], dict[str, Tensor]]
+
+
+@pytest.fixture(scope="session")
+def load(vectors: Path) -> Load:
+    """Arrays of one vector file as tensors."""
+
+    def read(name: str) -> dict[str, Tensor]:
+        with np.load(vectors / "boxinst" / f"{name}.npz", allow_pickle=False) as arrays:
+            return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def close() -> Close:
+    """|a - b| <= rtol |b| + share * max|b| + 1e-9: the vectors' rule; 1e-4 and 2e-6 hold for outputs."""
+
+    def check(actual: Tensor, expected: Tensor, rtol: float = 1e-4, share: float = 2e-6) -> None:
+        largest = float(expected.abs().max()) if expected.numel() else 0.0
+        torch.testing.assert_close(
+            actual, expected, rtol=rtol, atol=share * largest + 1e-9, check_dtype=False
+        )
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def predict_settings() -> Predict:
+    """The published inference settings."""
+    return Predict(
+        short_side=800,
+        max_side=1333,
+        score_threshold=0.05,
+        nms_threshold=0.6,
+        pre_nms_topk=1000,
+        detections_per_image=100,
+        batch_size=1,
+        threads=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> CondInst:
+    """Settings of the model of end_to_end_weights."""
+    return CondInst(
+        architecture="condinst",
+        backbone="small",
+        frozen_stages=0,
+        frozen_batchnorm=False,
+        pixel_format="bgr",
+        pixel_mean=(103.53, 116.28, 123.675),
+        pixel_std=(1.0, 1.0, 1.0),
+        fpn_channels=32,
+        fpn_strides=(8, 16, 32, 64, 128),
+        sizes_of_interest=(64, 128, 256, 512, 1024),
+        head_convs=1,
+        mask_branch_levels=3,
+        mask_branch_channels=8,
+        mask_branch_convs=2,
+        mask_branch_norm="batchnorm",
+        mask_branch_skips=(),
+        mask_features=4,
+        mask_out_stride=4,
+        mask_head_channels=4,
+        mask_head_layers=3,
+        relative_coordinates=True,
+    )
+
+
+class GivenPyramid(nn.Module):
+    """Heads on stored p3..p7 in place of backbone and pyramid: what end_to_end_* vectors start from."""
+
+    def __init__(self, heads: CondInstHeads) -> None:
+        super().__init__()
+        self.heads = heads
+        self.pyramid: list[Tensor] = []
+
+    def forward(self, images: Tensor, sizes: list[tuple[int, int]]) -> CondInstOutputs:
+        """Ignores the images but for their padded size, to which each level is cut from its corner."""
+        height, width = images.shape[-2:]
+        levels = [
+            level[:, :, : -(-height // stride), : -(-width // stride)]
+            for level, stride in zip(self.pyramid, (8, 16, 32, 64, 128), strict=True)
+        ]
+        outputs: CondInstOutputs = self.heads(levels, {})
+        return outputs
+
+
+@pytest.fixture
+def tiny_heads(load: Load, tiny_model: CondInst) -> GivenPyramid:
+    """The model of end_to_end_weights; set `.pyramid` to [p3, ..., p7] before use."""
+    heads = CondInstHeads(tiny_model, 5, {})
+    heads.load_state_dict(reference_state(load("end_to_end_weights")))
+    return GivenPyramid(heads)
+
+
+def reference_state(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The reference's names as ours: its scales and box outputs are modules of their own, ours joined."""
+    arrays = {
+        key.removeprefix("state.").removeprefix("proposal_generator."): value for key, value in arrays.items()
+    }
+    names = {
+        "fcos_head.cls_tower.": "fcos_head.class_tower.",
+        "fcos_head.bbox_tower.": "fcos_head.box_tower.",
+        "fcos_head.cls_logits.": "fcos_head.class_logits.",
+        "mask_branch.tower.2.": "mask_branch.project.",
+        "mask_branch.": "mask_branch.",
+    }
+    state = {}
+    for key, value in arrays.items():
+        old = next((old for old in names if key.startswith(old)), None)
+        if old is not None:
+            state[names[old] + key.removeprefix(old)] = value
+    for kind in ("weight", "bias"):
+        parts = ("fcos_head.bbox_pred", "fcos_head.ctrness", "controller")
+        state[f"fcos_head.box_outputs.{kind}"] = torch.cat([arrays[f"{part}.{kind}"] for part in parts])
+    state["fcos_head.scales"] = torch.cat([arrays[f"fcos_head.scales.{level}.scale"] for level in range(5)])
+    return state

@@ -1,0 +1,125 @@
+"""A benchmark's report data with made-up figures: an oracle, two box runs and two baselines."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from pipeline.report.data import Curve, DataSummary, Difference, Interval, ReportData, Row, Scene, Shape
+
+CLASSES = ("ellipse", "polygon", "star", "L")
+ROWS = {  # name: title, kind, supervision, seeds, AP
+    "oracle": ("CondInst, masks", "run", "masks", (0, 1, 2), 50.8),
+    "boxinst": ("BoxInst", "run", "boxes", (0, 1, 2), 46.1),
+    "projection": ("BoxInst, projection term alone", "run", "boxes", (0,), 36.1),
+    "fill": ("Filled boxes of BoxInst", "baseline", "boxes", (0, 1, 2), 6.9),
+    "grabcut": ("GrabCut in the boxes of BoxInst", "baseline", "boxes", (0, 1, 2), 34.6),
+}
+TERMS = {"oracle": ("loss_mask",), "boxinst": ("loss_projection", "loss_pairwise"), "projection": ("loss_projection",)}
+
+
+def make_row(name: str) -> Row:
+    """One of ROWS with all its figures derived from its AP."""
+    title, kind, supervision, seeds, ap = ROWS[name]
+    trained = kind == "run"
+    metrics: dict[str, float | None] = {
+        "AP": ap, "AP50": ap * 1.52, "AP75": ap * 1.1, "APs": ap * 0.88, "APm": ap * 1.08, "APl": None,
+        "boundary_AP": ap * 0.71, "box_AP": 52.3 if trained else 47.9, "mask_iou": 60 + ap * 0.37}
+    settings = {"run": {"title": title, "labels": supervision, "seeds": seeds}}
+    if trained:
+        settings |= {"model": {"backbone": "small", "fpn_channels": 48, "fpn_strides": (8, 16)},
+                     "method": {"kind": "boxinst" if supervision == "boxes" else "supervised",
+                                "pairwise_weight": 0.0 if name == "projection" else 1.0,
+                                "train": {"steps": 1200, "batch_size": 8, "augmentation": {"short_sides": (96,)}}}}
+    return Row(
+        name=name, title=title, kind="run" if trained else "baseline", task="instances",
+        method={"oracle": "supervised", "boxinst": "boxinst", "projection": "boxinst"}.get(name, name),
+        model="condinst_small" if trained else "", supervision=supervision,
+        labels=supervision if trained else "", oracle="oracle", seeds=seeds,
+        metrics=metrics, seed_scores={seed: ap + (seed - 1) * 0.9 if len(seeds) > 1 else ap for seed in seeds},
+        interval=Interval(ap - 3.4, ap + 3.1), retention=100 * ap / 50.8,
+        retention_interval=None if name == "oracle" else Interval(100 * ap / 50.8 - 5.8, 100 * ap / 50.8 + 5.2),
+        per_category={label: ap * factor for label, factor in zip(CLASSES, (1.2, 0.95, 0.9, 0.95), strict=True)},
+        labelled_fraction=1.0 if trained else None, train_images=1500 if trained else None,
+        params_million=0.713 if trained else None, settings=settings,
+        environment={"torch": "2.15.0", "device": "cpu", "threads": 1} if trained else {})
+
+
+def make_curves(name: str) -> tuple[Curve, ...]:
+    """Falling, noisy losses of every seed, 60 logged steps."""
+    steps = np.arange(20.0, 1201.0, 20.0)
+    curves = []
+    for seed in ROWS[name][3]:
+        generator = np.random.default_rng((len(name), seed))
+        terms = {}
+        for index, term in enumerate(("loss_class", "loss_box", *TERMS[name])):
+            level = 0.15 + 0.1 * index + np.exp(-steps / (150 + 90 * index)) * (1 + 0.4 * index)
+            terms[term] = level * np.exp(generator.normal(0, 0.07, len(steps)))
+        rate = 0.002 * (1 + np.cos(np.pi * steps / 1200)) / 2
+        curves.append(Curve(seed, steps, {"loss": np.sum(list(terms.values()), axis=0), **terms, "learning_rate": rate}))
+    return tuple(curves)
+
+
+def make_scene(image_id: int, rank: Literal["best", "median", "worst"], size: int = 96) -> Scene:
+    """A textured image with blobs, and predictions whose outlines are off by a row's own amount."""
+    generator = np.random.default_rng(image_id)
+    image = generator.normal(90 + 20 * generator.random(3), 14, (size, size, 3))
+    fields = [gaussian_filter(generator.normal(size=(size, size)), size / 12) for _ in range(3)]
+    rows, columns = np.mgrid[:size, :size]
+    truth, predictions = [], {name: [] for name in ROWS}
+    for index, field in enumerate(fields):
+        y, x = size * (0.28 + 0.24 * index), size * generator.uniform(0.25, 0.75)
+        radius = size * generator.uniform(0.12, 0.2)
+        distance = np.hypot(rows - y, columns - x) / radius + field * 6 * size / 96
+        label = CLASSES[int(generator.integers(4))]
+        image[distance < 1] = generator.uniform(60, 240, 3) + generator.normal(0, 14, ((distance < 1).sum(), 3))
+        truth.append(make_shape(label, distance < 1))
+        for name, (_, _, _, _, ap) in ROWS.items():
+            if rank == "worst" and index == 1 and ap < 40:
+                continue
+            found = distance < 1 + generator.normal(0, (60 - ap) / 110)
+            if name == "fill":
+                box = make_shape(label, distance < 1).box
+                found = (columns >= box[0]) & (columns < box[0] + box[2]) & (rows >= box[1]) & (rows < box[1] + box[3])
+            predictions[name].append(make_shape(label, found, 0.9 - 0.1 * index))
+    quality = {"best": 88.0, "median": 71.5, "worst": 22.25}[rank]
+    return Scene(image_id, f"{image_id:06d}.png", rank, image.clip(0, 255).astype(np.uint8), tuple(truth),
+                 {name: tuple(shapes) for name, shapes in predictions.items()},
+                 {name: quality * ROWS[name][4] / 50.8 for name in ROWS})
+
+
+def make_shape(label: str, mask: np.ndarray, score: float | None = None) -> Shape:
+    """A shape with the tight box of its mask."""
+    y, x = np.nonzero(mask)
+    if not len(x):
+        return Shape(label, (0, 0, 0, 0), mask, score)
+    box = (float(x.min()), float(y.min()), float(np.ptp(x) + 1), float(np.ptp(y) + 1))
+    return Shape(label, box, mask, score)
+
+
+def make_differences() -> tuple[Difference, ...]:
+    """All pairs of ROWS; only GrabCut and the projection term alone are within the noise."""
+    names = list(ROWS)
+    made = []
+    for index, first in enumerate(names):
+        for second in names[index + 1:]:
+            points = ROWS[first][4] - ROWS[second][4]
+            made.append(Difference(first, second, points, Interval(points - 3.2, points + 3.3), abs(points) < 3))
+    return tuple(made)
+
+
+def make_data() -> ReportData:
+    """The whole fixture: 5 rows, 3 seeds of some, curves, 6 gallery images."""
+    ranks: list[Literal["best", "median", "worst"]] = ["best", "median", "worst"]
+    return ReportData(
+        benchmark="demo", title="Weakly supervised instance segmentation, demo",
+        rows=tuple(make_row(name) for name in ROWS), differences=make_differences(),
+        curves={name: make_curves(name) for name in TERMS},
+        scenes=tuple(make_scene(10 * index + step, rank) for index, rank in enumerate(ranks) for step in (1, 2)),
+        summary=DataSummary({"kind": "shapes", "size": 96}, {
+            "train": {"images": "1,500", "annotations": "5,346", "crowds": "0", "median_size": "96 × 96"},
+            "val": {"images": "200", "annotations": "715", "crowds": "0", "median_size": "96 × 96"}},
+            {label: {"train": 1336 + index, "val": 180 - index} for index, label in enumerate(CLASSES)}, ("3 train images have no object",)),
+        ranked_by="oracle", stand_ins=("oracle", "boxinst", "projection"))
