@@ -114,5 +114,5 @@ def sample_points(length: int, stride: int, device: torch.device) -> Tensor:
 
 
 def _pixel_limits(boxes: Tensor) -> Tensor:
-    """First pixel and end (exclusive) of each box: int(x1), int(y1), int(x2 + 1), int(y2 + 1), (G, 4) int64."""
+    """First pixel and (exclusive) end of (G, 4) boxes: int(x1), int(y1), int(x2 + 1), int(y2 + 1)."""
     return (boxes.float() + boxes.new_tensor([0, 0, 1, 1])).long()

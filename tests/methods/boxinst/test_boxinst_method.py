@@ -118,9 +118,8 @@ def gradients_by_reference_name(heads: nn.Module) -> dict[str, torch.Tensor]:
 def test_every_setting_matters(load, close, build, batch, changes):
     """Parity would not hold with any setting off its published value."""
     arrays, losses = load("end_to_end_train"), build(**changes).losses(batch, final_step(load))
-    with pytest.raises(AssertionError):
-        for name in LOSSES:
-            close(losses[name], arrays[name], rtol=1e-3)
+    ours, stored = (torch.stack([source[name].detach() for name in LOSSES]) for source in (losses, arrays))
+    assert ((ours - stored).abs() > 1e-3 * stored).any()
 
 
 def test_images_without_boxes(build, batch):

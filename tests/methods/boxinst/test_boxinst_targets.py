@@ -54,7 +54,7 @@ coordinate = st.floats(-20, 60, allow_nan=False, width=32)
 
 
 @settings(max_examples=100, deadline=None)
-@given(corners=st.tuples(coordinate, coordinate, coordinate, coordinate), stride=st.sampled_from([1, 2, 4, 8]))
+@given(corners=st.tuples(*[coordinate] * 4), stride=st.sampled_from([1, 2, 4, 8]))
 def test_box_mask_is_the_full_one_sampled(corners, stride):
     """Painted pixel by pixel into a full-size mask, as an annotation tool would."""
     (x1, x2), (y1, y2) = sorted(corners[::2]), sorted(corners[1::2])
