@@ -81,12 +81,12 @@ def fit(method: Method, dataset: Dataset[Sample], training: Training, *, seed: i
     Raises UserError for a batch that cannot be shared out, a full disk and a loss that is not finite,
     SystemExit (128 + signal) after SIGINT or SIGTERM, with a checkpoint of the last step.
     """
+    accelerator = make_accelerator(training.precision)  # also joins the other processes
     if training.batch_size % process_count():
         raise UserError("params.yaml", name, f"batch_size {training.batch_size} cannot be shared by"
                         f" {process_count()} processes", "choose a multiple of the number of processes")
     if not len(cast(Sized, dataset)):
         raise UserError("", name, "there is no image to train on", "check the run's label file")
-    accelerator = make_accelerator(training.precision)
     with only_trainer(checkpoint, name), reproducible(training.threads):
         if is_main():
             check_disk(checkpoint, method.module, training)
@@ -129,7 +129,6 @@ class _Trainer:
                               process_index(), process_count())
         live = LiveLog(self.folder / "live", self.history.rows) if is_main() and len(sampler) else None
         start = time.monotonic() - self.seconds
-        stopped = False
         with Progress(self.name, training.steps, "steps", self.step, is_main()) as progress:
             for batch in load_batches(dataset, sampler, training.workers):
                 means = self._train(batch, stop.signal)
@@ -142,8 +141,9 @@ class _Trainer:
                     break
         if live is not None:
             live.close()
-        if stopped:
-            self._exit(stop)
+        number = max(gather_objects(stop.signal))
+        if number:
+            self._exit(number)
 
     def result(self) -> FitResult:
         """The training's figures so far."""
@@ -192,10 +192,12 @@ class _Trainer:
         shown = [f"{name} {value:.4g}" for name, value in values.items()
                  if name not in ("loss", _STOP) and not _is_metric(name)]
         images = [str(sample.image_id) for sample in batch]
-        finite = all(map(math.isfinite, values.values()))
-        parts = gather_objects(None if finite else f"{', '.join(shown)} on images {', '.join(images)}")
-        raise UserError(self.name, f"step {self.step + 1}", "the loss or its gradient is not finite: "
-                        + "; ".join(part for part in parts if part),
+        line = f"{', '.join(shown)} on images {', '.join(images)}"
+        # The gradient is shared; a loss tells which process's images it came from.
+        parts = gather_objects((math.isfinite(values["loss"]), line))
+        guilty = [line for finite, line in parts if not finite] or [line for _, line in parts]
+        raise UserError(self.name, f"step {self.step + 1}",
+                        f"the loss or its gradient is not finite: {'; '.join(guilty)}",
                         "check these images and their labels, lower learning_rate or set clip_norm")
 
     def _record(self, means: dict[str, float], live: LiveLog | None, stopped: bool) -> None:
@@ -235,8 +237,8 @@ class _Trainer:
         if is_main():
             print(f"{self.name}: goes on from step {self.step} of {self.training.steps}", file=sys.stderr)
 
-    def _exit(self, stop: StopRequest) -> NoReturn:
-        number = max(gather_objects(stop.signal))
+    def _exit(self, number: int) -> NoReturn:
+        """Leave as a process does that a signal ended, the last step being saved."""
         if is_main():
             print(f"{self.name}: stopped by {Signals(number).name} at step {self.step} of"
                   f" {self.training.steps}; the same command goes on from there", file=sys.stderr, flush=True)

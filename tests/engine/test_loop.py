@@ -92,6 +92,17 @@ def test_signal_stops_with_a_checkpoint(tiny: ModuleType, tmp_path: Path, number
     assert equal(weights(resumed), weights(whole))
 
 
+def test_signal_in_the_last_step_is_not_lost(tiny: ModuleType, tmp_path: Path) -> None:
+    def stop(step: int) -> None:
+        if step == tiny.STEPS - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as caught:
+        tiny.train(tmp_path, tiny.Regression(stop))
+    assert caught.value.code == 143
+    assert tiny.train(tmp_path).resumed_at == tiny.STEPS
+
+
 def test_second_interrupt_acts_at_once(tiny: ModuleType, tmp_path: Path) -> None:
     def interrupt(step: int) -> None:
         if step == 6:

@@ -78,10 +78,20 @@ def test_two_processes_share_the_batches(spread: Path, tmp_path: Path, tiny: Mod
     assert [one + two for one, two in zip(first, second, strict=True)] == method.seen
 
 
+def test_two_processes_know_each_other(spread: Path) -> None:
+    for index in (0, 1):
+        assert json.loads((spread / f"mean-{index}.json").read_text()) == [[0, 4], 0.5, [0, 1], 0]
+
+
 def test_a_bad_image_ends_both_processes(spread: Path) -> None:
     first, second = ((spread / f"error-{index}.txt").read_text() for index in (0, 1))
     assert first == second
     assert "104" in first
+    assert first.count("on images") == 1
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(spread: Path) -> None:
+    assert "batch_size 5 cannot be shared by 2 processes" in (spread / "odd-0.txt").read_text()
 
 
 def test_a_signal_to_one_process_stops_both(spread: Path) -> None:

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from torchvision.tv_tensors import Image
 
 from pipeline import params
-from pipeline.distributed import process_index
+from pipeline.distributed import first_object, gather_objects, mean_over_processes, process_index
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import FitResult, fit
 from pipeline.engine.weights import save_weights
@@ -179,6 +179,10 @@ def processes_scenario(out: Path) -> None:
     """Under torchrun: a training, one with a bad image, and one that a signal to process 1 stops."""
     method = Regression()
     result = train(out / "fit", method)
+    mean = mean_over_processes(torch.tensor([process_index(), 4]))  # of integers, rounded down
+    (out / f"mean-{process_index()}.json").write_text(json.dumps(
+        [mean.tolist(), mean_over_processes(torch.tensor(float(process_index()))).item(),
+         gather_objects(process_index()), first_object(process_index())]))
     if process_index() == 0:
         save(out / "fit", method, result)
     (out / f"seen-{process_index()}.json").write_text(json.dumps(method.seen))
@@ -186,6 +190,11 @@ def processes_scenario(out: Path) -> None:
         train(out / "bad", Regression(poisoned=104))
     except UserError as error:
         (out / f"error-{process_index()}.txt").write_text(str(error))
+
+    try:
+        train(out / "odd", batch_size=5)
+    except UserError as error:
+        (out / f"odd-{process_index()}.txt").write_text(str(error))
 
     def stop(step: int) -> None:
         if process_index() == 1 and step == 8:
