@@ -21,7 +21,7 @@ MICRO = {
     "size: 96\n    seed: 0": "size: 64\n    seed: 0",
     "images: 3600": "images: 32",
     "size: 64\n    seed: 1000000": "size: 32\n    seed: 1000000",
-    "steps: 1250": "steps: 4",
+    "steps: 800": "steps: 4",
     "steps: 1200": "steps: 6",
     "batch_size: 8\n      optimizer": "batch_size: 2\n      optimizer",
     "warmup_steps: 50": "warmup_steps: 2",
