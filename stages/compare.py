@@ -16,7 +16,9 @@ def main() -> None:
         for name in oracles
     }
     settings = params.evaluate
-    write_json(layout.comparison, compare(matches, oracles, settings.bootstrap_samples, settings.bootstrap_seed))
+    write_json(
+        layout.comparison, compare(matches, oracles, settings.bootstrap_samples, settings.bootstrap_seed)
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -44,13 +46,21 @@ def micro_params(text: str) -> str:
 
 
 def run(repository: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", *command], cwd=repository, capture_output=True, text=True,
-                          check=False, timeout=900)
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
 
 
 def git(repository: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=repository, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=repository, check=True, capture_output=True, text=True
+    )
     return done.stdout
 
 
@@ -58,8 +68,9 @@ def git(repository: Path, *arguments: str) -> str:
 def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the working tree at micro size, committed, without results, with `python` = this one."""
     folder = tmp_path_factory.mktemp("clone")
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, check=True,
-                           capture_output=True, text=True).stdout.split("\n")
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=root, check=True, capture_output=True, text=True
+    ).stdout.split("\n")
     for name in filter(None, files):
         if (root / name).is_file() and not name.startswith(("reports/", "dvc.lock", "tests/", "benchmarks/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -89,8 +100,11 @@ def done(repository: Path) -> subprocess.CompletedProcess[str]:
 def outputs(repository: Path) -> str:
     """Digest of everything that must not depend on how the stages were run."""
     lock = repository / "dvc.lock"
-    results = tuple(path for path in sorted((repository / "reports").rglob("*"))
-                    if path.is_file() and path.name != "cost.csv")
+    results = tuple(
+        path
+        for path in sorted((repository / "reports").rglob("*"))
+        if path.is_file() and path.name != "cost.csv"
+    )
     texts = [(path.relative_to(repository), digest(path.read_bytes())) for path in (lock, *results)]
     return digest(*texts)
 
@@ -102,7 +116,9 @@ class TestPipeline:
     def test_repro_ends_with_a_report(self, repository: Path, done: subprocess.CompletedProcess[str]) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         assert "report: reports/demo/index.html" in done.stdout
-        assert "data:image/png" in (repository / "reports" / "demo" / "index.html").read_text(encoding="utf-8")
+        assert "data:image/png" in (repository / "reports" / "demo" / "index.html").read_text(
+            encoding="utf-8"
+        )
         with (repository / "reports" / "demo" / "results.csv").open(encoding="utf-8", newline="") as file:
             rows = {row["run"]: row for row in csv.DictReader(file)}
         assert set(rows) == {"oracle", "boxinst", "projection", "fill", "grabcut"}
@@ -119,7 +135,10 @@ class TestPipeline:
         for annotation in labels["annotations"]:
             assert set(annotation) == {"id", "image_id", "category_id", "bbox", "iscrowd", "area"}
             assert annotation["area"] == pytest.approx(annotation["bbox"][2] * annotation["bbox"][3])
-        assert set(json.loads((data / "prepared" / "train" / "images.json").read_text())) == {"source", "images"}
+        assert set(json.loads((data / "prepared" / "train" / "images.json").read_text())) == {
+            "source",
+            "images",
+        }
 
     def test_nothing_is_left_to_do(self, repository: Path, done: subprocess.CompletedProcess[str]) -> None:
         again = run(repository, "dvc", "repro")
@@ -141,9 +160,14 @@ class TestPipeline:
             shutil.move(data / name, hidden / name.replace("/", "-"))
         try:
             shutil.rmtree(data / "models" / "boxinst")
-            trained = subprocess.run([sys.executable, "stages/train.py", "--run", "boxinst"], cwd=repository,
-                                     capture_output=True, text=True, check=False,
-                                     env={**_environment(), "PYTHONPATH": "."})
+            trained = subprocess.run(
+                [sys.executable, "stages/train.py", "--run", "boxinst"],
+                cwd=repository,
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "PYTHONPATH": "."},
+            )
             assert trained.returncode == 0, trained.stderr
             assert model.read_bytes() == before
         finally:
@@ -157,8 +181,13 @@ class TestPipeline:
         expected = outputs(repository)
         shutil.rmtree(repository / "data" / "demo" / "models")
         shutil.rmtree(repository / ".dvc" / "cache")
-        process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "train@boxinst"], cwd=repository,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", "train@boxinst"],
+            cwd=repository,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         checkpoint = repository / ".checkpoints" / "demo" / "boxinst-seed-0" / "checkpoint.pt"
         deadline = time.monotonic() + 300
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -171,17 +200,29 @@ class TestPipeline:
     def test_changing_one_method_runs_that_method_and_the_report(
         self, repository: Path, done: subprocess.CompletedProcess[str]
     ) -> None:
-        shown = run(repository, "dvc", "exp", "run", "-S", "methods.projection_only.train.learning_rate=0.001")
+        shown = run(
+            repository, "dvc", "exp", "run", "-S", "methods.projection_only.train.learning_rate=0.001"
+        )
         assert shown.returncode == 0, shown.stdout + shown.stderr
         ran = {line.split("'")[1] for line in shown.stdout.splitlines() if line.startswith("Running stage")}
-        assert ran == {"check", "train@projection", "predict@projection", "evaluate@projection", "compare@demo",
-                       "report@demo"}
-        assert "methods.projection_only.train.learning_rate" in run(repository, "dvc", "params", "diff").stdout
+        assert ran == {
+            "check",
+            "train@projection",
+            "predict@projection",
+            "evaluate@projection",
+            "compare@demo",
+            "report@demo",
+        }
+        assert (
+            "methods.projection_only.train.learning_rate" in run(repository, "dvc", "params", "diff").stdout
+        )
         assert "projection.json" in run(repository, "dvc", "metrics", "diff").stdout
         assert run(repository, "dvc", "metrics", "show").returncode == 0
         assert run(repository, "dvc", "plots", "show").returncode == 0
 
-    def test_a_users_mistake_is_one_line(self, repository: Path, done: subprocess.CompletedProcess[str]) -> None:
+    def test_a_users_mistake_is_one_line(
+        self, repository: Path, done: subprocess.CompletedProcess[str]
+    ) -> None:
         path = repository / "params.yaml"
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace("labels: boxes", "labels: tags", 1), encoding="utf-8")
@@ -194,17 +235,8 @@ class TestPipeline:
         assert refused.stderr.count("\n") == 1
 
 
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
-
-
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    import os
-
-    try:
+    """Kill DVC and the stage it started, as a power cut would."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
