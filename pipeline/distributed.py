@@ -30,16 +30,19 @@ def is_main() -> bool:
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """Mean of a tensor over all processes, of its shape and dtype; without a process group `value` itself.
+    """Mean of a tensor over all processes, of its shape; without a process group `value` itself.
 
     For what losses are divided by (numbers of objects, sums of weights): no gradient flows through it.
-    All processes must call it, in the same order, with tensors of equal shape.
+    Integers become float32, since a mean of counts need not be whole.  All processes must call it, in
+    the same order, with tensors of equal shape on their own devices.
     """
+    if not value.is_floating_point():
+        value = value.to(torch.float32)
     if process_count() == 1:
         return value
-    total = value.detach().clone().to(torch.float64 if value.dtype == torch.float64 else torch.float32)
+    total = value.detach().clone()
     dist.all_reduce(total)
-    return (total / process_count()).to(value.dtype)
+    return total / process_count()
 
 
 def gather_objects(value: Any) -> list[Any]:

@@ -16,5 +16,6 @@ def test_a_single_process_is_the_main_one() -> None:
 def test_a_single_process_gets_its_own_values_back() -> None:
     value = torch.rand(3, requires_grad=True)
     assert distributed.mean_over_processes(value) is value
+    assert distributed.mean_over_processes(torch.tensor(3)).dtype == torch.float32
     assert distributed.gather_objects({"a": 1}) == [{"a": 1}]
     assert distributed.first_object("a") == "a"

@@ -56,8 +56,8 @@ _STOP = "stop signal"
 class FitResult:
     """What a training leaves behind, beside the weights in `method.module`.
 
-    history: the learning curve, without timings; seconds and images_per_second: over all its sessions;
-    resumed_at: the step this session started from, 0 = the first.
+    history: the learning curve, without timings; seconds and images_per_second: of the whole training;
+    resumed_at: the step this process went on from, 0 = from the start.
     """
 
     history: list[Row]

@@ -80,7 +80,7 @@ def test_two_processes_share_the_batches(spread: Path, tmp_path: Path, tiny: Mod
 
 def test_two_processes_know_each_other(spread: Path) -> None:
     for index in (0, 1):
-        assert json.loads((spread / f"mean-{index}.json").read_text()) == [[0, 4], 0.5, [0, 1], 0]
+        assert json.loads((spread / f"mean-{index}.json").read_text()) == [[0.5, 4.0], 0.5, [0, 1], 0]
 
 
 def test_a_bad_image_ends_both_processes(spread: Path) -> None:

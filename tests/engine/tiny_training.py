@@ -179,7 +179,7 @@ def processes_scenario(out: Path) -> None:
     """Under torchrun: a training, one with a bad image, and one that a signal to process 1 stops."""
     method = Regression()
     result = train(out / "fit", method)
-    mean = mean_over_processes(torch.tensor([process_index(), 4]))  # of integers, rounded down
+    mean = mean_over_processes(torch.tensor([process_index(), 4]))
     (out / f"mean-{process_index()}.json").write_text(json.dumps(
         [mean.tolist(), mean_over_processes(torch.tensor(float(process_index()))).item(),
          gather_objects(process_index()), first_object(process_index())]))
