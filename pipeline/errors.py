@@ -19,11 +19,18 @@ class UserError(Exception):
         line = f"{where}: {problem}" if where else problem
         super().__init__(" ".join((f"{line}; {remedy}" if remedy else line).split()))
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str, str]]:
+        """Survive the way back from a worker process."""
+        return UserError, (self.file, self.record, self.problem, self.remedy)
+
 
 def run_or_exit(main: Callable[[], None]) -> None:
-    """Run a program's `main`; a `UserError` becomes one line on stderr and exit status 2."""
+    """Run a program's `main`; a `UserError` becomes one line on stderr and exit status 2, Ctrl-C 130."""
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
