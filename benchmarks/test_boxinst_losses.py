@@ -123,8 +123,10 @@ def test_ratio(boxes: str) -> None:
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-8)
     fast, slow = cpu_seconds(data)
     lean, heavy = (peak_extra_mib(which, boxes) for which in range(2))
-    print(f"\n{boxes} boxes: {1e3 * fast:.1f} ms against {1e3 * slow:.1f} ms ({slow / fast:.1f}x faster),"
-          f" {lean:.0f} MiB against {heavy:.0f} MiB ({heavy / lean:.0f}x leaner)")
+    print(
+        f"\n{boxes} boxes: {1e3 * fast:.1f} ms against {1e3 * slow:.1f} ms ({slow / fast:.1f}x faster),"
+        f" {lean:.0f} MiB against {heavy:.0f} MiB ({heavy / lean:.0f}x leaner)"
+    )
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["ours", "unfolded"])

@@ -24,9 +24,7 @@ def projection_loss(logits: Tensor, box_masks: Tensor) -> Tensor:
     logits = at_least_float32(logits)
     if len(logits) == 0:
         return logits.sum()
-    losses = [
-        dice_loss(logits.max(dim=axis).values.sigmoid(), box_masks.any(dim=axis)) for axis in (1, 2)
-    ]
+    losses = [dice_loss(logits.max(dim=axis).values.sigmoid(), box_masks.any(dim=axis)) for axis in (1, 2)]
     return torch.cat(losses).sum() / len(logits)
 
 
@@ -45,14 +43,14 @@ def pairwise_loss(
     together, with at least one pair.
 
     Returns the loss, a float32 scalar (zero and connected to `logits` without proposals), and the share
-    of the pairs with their centre in a box that are similar.
+    of the pairs with their centre in a box that are similar (NaN without any).
     """
     logits = at_least_float32(logits)
     if len(logits) == 0:
-        return logits.sum(), logits.new_zeros(())
+        return logits.sum(), logits.new_tensor(math.nan)
     offsets = neighbour_offsets(math.isqrt(pairs.shape[1] + 1), dilation)
     total, counted, possible = PairSum.apply(logits, box_masks, pairs, images, offsets)
-    return total / counted.clamp(min=1), counted / possible.clamp(min=1)
+    return total / counted.clamp(min=1), counted / possible
 
 
 def warmup(step: int, steps: int) -> float:

@@ -24,8 +24,15 @@ from pipeline.structures import PaddedBatch, Sample, Target
 class BoxInst(CondInstMethod):
     """Detection losses, and the projection and pairwise losses of the proposals' masks."""
 
-    def __init__(self, settings: params.BoxInst, model: params.CondInst, num_classes: int,
-                 predict: params.Predict, seed: int, module: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        settings: params.BoxInst,
+        model: params.CondInst,
+        num_classes: int,
+        predict: params.Predict,
+        seed: int,
+        module: nn.Module | None = None,
+    ) -> None:
         """seed: unused, nothing is drawn; module: instead of a new network for `model`."""
         super().__init__(module or build_condinst(model, num_classes), model, num_classes, predict)
         self.settings = settings
@@ -36,8 +43,9 @@ class BoxInst(CondInstMethod):
     def choose(self, positives: Positives, step: int) -> Tensor:
         return topk_per_box(positives, self.settings.topk_per_image)
 
-    def mask_losses(self, logits: Tensor, proposals: Proposals, batch: list[Sample], padded: PaddedBatch,
-                    step: int) -> dict[str, Tensor]:
+    def mask_losses(
+        self, logits: Tensor, proposals: Proposals, batch: list[Sample], padded: PaddedBatch, step: int
+    ) -> dict[str, Tensor]:
         height, width = padded.images.shape[-2:]
         boxes = torch.cat([sample.target.boxes.as_subclass(Tensor) for sample in batch])
         masks = box_masks(boxes[proposals.boxes], (height, width), self.model.mask_out_stride)
@@ -45,13 +53,14 @@ class BoxInst(CondInstMethod):
         if self.settings.pairwise_weight == 0:
             return losses | {"loss_pairwise": logits.new_zeros(())}
         pairs = self.pairs(batch, padded)
-        loss, share = pairwise_loss(logits, masks, pairs, proposals.images,
-                                    dilation=self.settings.pairwise_dilation)
+        loss, share = pairwise_loss(
+            logits, masks, pairs, proposals.images, dilation=self.settings.pairwise_dilation
+        )
         factor = warmup(step, self.settings.pairwise_warmup)
         return losses | {
             "loss_pairwise": self.settings.pairwise_weight * factor * loss,
             "metric_pair_share": share,
-            "metric_pairwise_warmup": torch.tensor(factor),
+            "metric_pairwise_warmup": logits.new_tensor(factor),
         }
 
     def pairs(self, batch: list[Sample], padded: PaddedBatch) -> Tensor:
@@ -59,8 +68,14 @@ class BoxInst(CondInstMethod):
         height, width = padded.images.shape[-2:]
         stride, settings = self.model.mask_out_stride, self.settings
         valid = valid_masks(
-            padded.sizes, [sample.original_size[0] for sample in batch], (height, width), stride,
-            settings.bottom_pixels_removed, padded.images.device)
-        similarity = color_similarity(pooled_lab(padded.images, stride), valid, settings.pairwise_size,
-                                      settings.pairwise_dilation)
+            padded.sizes,
+            [sample.original_size[0] for sample in batch],
+            (height, width),
+            stride,
+            settings.bottom_pixels_removed,
+            padded.images.device,
+        )
+        similarity = color_similarity(
+            pooled_lab(padded.images, stride), valid, settings.pairwise_size, settings.pairwise_dilation
+        )
         return similar_pairs(similarity, settings.color_threshold)

@@ -167,10 +167,9 @@ def _extents(box_masks: Tensor, reach: int) -> list[_Extent]:
     for line, length in ((rows, box_masks.shape[1]), (columns, box_masks.shape[2])):
         spans.append((line.argmax(dim=1) - reach).clamp(min=0))
         spans.append((length - line.flip(1).argmax(dim=1) + reach).clamp(max=length))
-    filled = rows.amax(dim=1).nonzero()
-    places = torch.stack(spans, dim=1)
-    listed = torch.cat((filled, places[filled[:, 0]]), dim=1).tolist()  # the only wait for the device
+    listed = torch.stack((*spans, rows.amax(dim=1)), dim=1).tolist()
     return [
         _Extent(proposal, top, left, bottom - top, right - left)
-        for proposal, top, bottom, left, right in listed
+        for proposal, (top, bottom, left, right, filled) in enumerate(listed)
+        if filled
     ]

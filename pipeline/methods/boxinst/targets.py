@@ -89,9 +89,8 @@ def color_similarity(lab: Tensor, valid: Tensor, kernel_size: int, dilation: int
     similarity = lab.new_zeros(batch, len(offsets), height, width)
     for j, (dy, dx) in enumerate(offsets[: len(offsets) // 2]):
         (rows, far_rows), (columns, far_columns) = facing(height, dy), facing(width, dx)
-        distance = torch.linalg.vector_norm(
-            lab[:, :, rows, columns] - lab[:, :, far_rows, far_columns], dim=1
-        )
+        difference = lab[:, :, rows, columns] - lab[:, :, far_rows, far_columns]
+        distance = difference.square().sum(dim=1).sqrt()  # linalg.vector_norm is 20 times slower here
         closeness = torch.exp(-SIMILARITY_DECAY * distance)
         # The opposite neighbour sees the same difference of colours.
         similarity[:, j, rows, columns] = closeness * valid[:, far_rows, far_columns]

@@ -10,7 +10,8 @@ from pipeline import params
 from pipeline.methods.detection.condinst_method import CondInstMethod
 from pipeline.methods.detection.proposals import Positives, Proposals, random_choice, topk_per_box
 from pipeline.methods.detection.targets import mask_centroids
-from pipeline.methods.supervised.losses import dice_loss, sample_masks
+from pipeline.methods.dice import dice_loss
+from pipeline.methods.supervised.targets import sample_masks
 from pipeline.models.condinst import build_condinst
 from pipeline.structures import PaddedBatch, Sample, Target
 

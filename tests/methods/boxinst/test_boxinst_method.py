@@ -18,8 +18,11 @@ LOSSES = ["loss_fcos_cls", "loss_fcos_loc", "loss_fcos_ctr", "loss_prj", "loss_p
 
 @pytest.mark.parametrize("case", ["batch2", "one", "zero", "late", "nopair"])
 def test_losses_through_the_mask_head_match_reference(load, close, tiny_model, published, case):
-    arrays = {key.removeprefix(f"{case}."): value for key, value in load("mask_losses").items()
-              if key.startswith(f"{case}.")}
+    arrays = {
+        key.removeprefix(f"{case}."): value
+        for key, value in load("mask_losses").items()
+        if key.startswith(f"{case}.")
+    }
     features, parameters = arrays["mask_feats"].requires_grad_(), arrays["params"].requires_grad_()
     model = tiny_model.model_copy(update={"mask_features": 16, "mask_head_channels": 8})
     scales = torch.tensor(model.sizes_of_interest)[arrays["fpn_levels"]]
@@ -46,8 +49,9 @@ def batch(load) -> list[Sample]:
     samples = []
     for index in range(2):
         image = Image(arrays[f"image_bgr_{index}"].flip(0))
-        target = Target(boxes_xyxy(arrays[f"boxes_{index}"], tuple(image.shape[1:])),
-                        arrays[f"classes_{index}"])
+        target = Target(
+            boxes_xyxy(arrays[f"boxes_{index}"], tuple(image.shape[1:])), arrays[f"classes_{index}"]
+        )
         samples.append(Sample(image, target, index, tuple(arrays[f"original_hw_{index}"].tolist())))
     return samples
 
@@ -61,6 +65,7 @@ def build(load, tiny_heads, tiny_model, published, predict_settings):
     def make(**changes: object) -> BoxInst:
         settings = published.model_copy(update=changes)
         return BoxInst(settings, tiny_model, 5, predict_settings, seed=0, module=tiny_heads)
+
     return make
 
 
@@ -97,24 +102,38 @@ def test_training_gradients_match_reference(load, close, build, batch):
 
 
 def gradients_by_reference_name(heads: nn.Module) -> dict[str, torch.Tensor]:
-    names = {"fcos_head.": "proposal_generator.fcos_head.", "class_tower": "cls_tower",
-             "box_tower": "bbox_tower", "class_logits": "cls_logits", "distances": "bbox_pred",
-             "centerness": "ctrness", "project.": "tower.2."}
-    found = {}
-    for name, parameter in heads.named_parameters():
-        for own, reference in names.items():
-            name = name.replace(own, reference)
-        found[name] = parameter.grad
-    for level, slope in enumerate(found.pop("proposal_generator.fcos_head.scales")):
-        found[f"proposal_generator.fcos_head.scales.{level}.scale"] = slope[None]
+    """What the reference keeps apart, one scale per level and three box outputs, is joined in our head."""
+    found = {name: parameter.grad for name, parameter in heads.named_parameters()}
+    for kind in ("weight", "bias"):
+        joined = found.pop(f"fcos_head.box_outputs.{kind}")
+        found[f"fcos_head.bbox_pred.{kind}"], found[f"fcos_head.ctrness.{kind}"] = joined[:4], joined[4:5]
+    for level, slope in enumerate(found.pop("fcos_head.scales")):
+        found[f"fcos_head.scales.{level}.scale"] = slope[None]
+    names = {
+        "fcos_head.": "proposal_generator.fcos_head.",
+        "class_tower": "cls_tower",
+        "box_tower": "bbox_tower",
+        "class_logits": "cls_logits",
+        "project.": "tower.2.",
+    }
+    for own, reference in names.items():
+        found = {name.replace(own, reference): slope for name, slope in found.items()}
     return found
 
 
-@pytest.mark.parametrize("changes", [
-    {"projection_weight": 1.01}, {"pairwise_weight": 1.01}, {"pairwise_size": 5}, {"pairwise_dilation": 1},
-    {"color_threshold": 0.25}, {"pairwise_warmup": 9900},
-    {"bottom_pixels_removed": 0}, {"topk_per_image": 16},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"projection_weight": 1.01},
+        {"pairwise_weight": 1.01},
+        {"pairwise_size": 5},
+        {"pairwise_dilation": 1},
+        {"color_threshold": 0.25},
+        {"pairwise_warmup": 9900},
+        {"bottom_pixels_removed": 0},
+        {"topk_per_image": 16},
+    ],
+)
 def test_every_setting_matters(load, close, build, batch, changes):
     """Parity would not hold with any setting off its published value."""
     arrays, losses = load("end_to_end_train"), build(**changes).losses(batch, final_step(load))
@@ -131,6 +150,7 @@ def test_images_without_boxes(build, batch):
     batch[0] = Sample(batch[0].image, empty, 0, batch[0].original_size)
     losses = method.losses(batch, 0)
     assert losses["loss_prj"].item() == losses["loss_pairwise"].item() == 0
+    assert losses.pop("metric_pair_share").isnan()
     (losses["loss_prj"] + losses["loss_pairwise"]).backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert float(method.module.heads.mask_branch.project.weight.grad.abs().max()) == 0
@@ -142,6 +162,12 @@ def test_projection_alone_skips_the_pairs_and_keeps_the_name(build, batch, monke
     losses = method.losses(batch, 0)
     assert set(losses) == set(LOSSES)
     assert losses["loss_pairwise"].item() == 0
+
+
+def test_centres_are_those_of_the_rasterised_boxes(build, batch):
+    """The box down to the image's last row paints one row of the padding."""
+    assert build().centers(batch[0].target, (128, 160))[0].tolist() == [(77 + 140) / 2, (40 + 100) / 2]
+    assert build().centers(batch[0].target, (100, 140))[0].tolist() == [(77 + 139) / 2, (40 + 99) / 2]
 
 
 def test_out_stride_of_the_demo(build, batch, tiny_model):

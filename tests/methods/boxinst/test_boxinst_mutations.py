@@ -56,8 +56,9 @@ def check_lab(code, load, close, published):
     rgb = np.concatenate([dark.reshape(-1, 3), draw.integers(0, 256, (400, 3))])
     s = rgb / 255
     linear = np.where(s > 0.04045, ((s + 0.055) / 1.055) ** 2.4, s / 12.92)
-    matrix = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169],
-                       [0.019334, 0.119193, 0.950227]])
+    matrix = np.array(
+        [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+    )
     xyz = linear @ matrix.T / np.array([0.95047, 1, 1.08883])
     x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116).T
     expected = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
@@ -69,8 +70,11 @@ def check_similarity(code, load, close, published):
     arrays = load("color_similarity")
     for index in range(5):
         similarity = code.targets.color_similarity(
-            arrays[f"lab_{index}"], arrays[f"mask_{index}"][None] > 0, int(arrays[f"kernel_{index}"]),
-            int(arrays[f"dilation_{index}"]))
+            arrays[f"lab_{index}"],
+            arrays[f"mask_{index}"][None] > 0,
+            int(arrays[f"kernel_{index}"]),
+            int(arrays[f"dilation_{index}"]),
+        )
         close(similarity, arrays[f"out_{index}"])
 
 
@@ -86,10 +90,17 @@ def check_targets(code, load, close, published):
         full = code.targets.box_masks(boxes, size, 1)
         assert torch.equal(full.sum((1, 2)), arrays[f"bitmask_pixel_sum_full_{index}"].long())
         rows, columns = full[0].nonzero().T.double()
-        torch.testing.assert_close(code.targets.box_centroids(boxes, size)[0],
-                                   torch.stack((columns.mean(), rows.mean())).float())
-        valid = code.targets.valid_masks([tuple(image.shape[1:])], [int(arrays[f"original_hw_{index}"][0])],
-                                         size, 4, published.bottom_pixels_removed, padded.device)
+        torch.testing.assert_close(
+            code.targets.box_centroids(boxes, size)[0], torch.stack((columns.mean(), rows.mean())).float()
+        )
+        valid = code.targets.valid_masks(
+            [tuple(image.shape[1:])],
+            [int(arrays[f"original_hw_{index}"][0])],
+            size,
+            4,
+            published.bottom_pixels_removed,
+            padded.device,
+        )
         similarity = code.targets.color_similarity(code.targets.pooled_lab(padded, 4), valid, 3, 2)
         torch.testing.assert_close(similarity, arrays[f"color_similarity_{index}"], rtol=0, atol=1e-4)
 
@@ -113,8 +124,13 @@ def check_pairwise(code, load, close, published):
     for index in range(4):
         logits = arrays[f"logits_{index}"].requires_grad_()
         weights, everywhere = arrays[f"weights_{index}"] > 0, torch.ones_like(logits[:, 0], dtype=torch.bool)
-        loss, _ = code.losses.pairwise_loss(logits[:, 0], everywhere, weights, torch.arange(len(logits)),
-                                            dilation=int(arrays[f"dilation_{index}"]))
+        loss, _ = code.losses.pairwise_loss(
+            logits[:, 0],
+            everywhere,
+            weights,
+            torch.arange(len(logits)),
+            dilation=int(arrays[f"dilation_{index}"]),
+        )
         close(loss, arrays[f"loss_{index}"])
         close(torch.autograd.grad(loss, logits)[0], arrays[f"grad_logits_{index}"], rtol=1e-3, share=2e-5)
 
@@ -138,8 +154,9 @@ def check_pairs_in_boxes(code, load, close, published, naive_pairwise):
         assert float(share) == pytest.approx(float(weights.sum() / (8 * masks.sum())))
     single = torch.zeros(1, 8, 1, 3, dtype=torch.bool)
     single[0, 4, 0, 0] = True
-    loss, _ = code.losses.pairwise_loss(torch.zeros(1, 1, 3), torch.ones(1, 1, 3, dtype=torch.bool), single,
-                                        torch.tensor([0]), dilation=1)
+    loss, _ = code.losses.pairwise_loss(
+        torch.zeros(1, 1, 3), torch.ones(1, 1, 3, dtype=torch.bool), single, torch.tensor([0]), dilation=1
+    )
     assert float(loss) == pytest.approx(np.log(2))
 
 
@@ -149,8 +166,15 @@ def check_warmup(code, load, close, published):
 
 CHECKS = {
     check.__name__.removeprefix("check_"): check
-    for check in (check_lab, check_similarity, check_targets, check_projection, check_pairwise,
-                  check_pairs_in_boxes, check_warmup)
+    for check in (
+        check_lab,
+        check_similarity,
+        check_targets,
+        check_projection,
+        check_pairwise,
+        check_pairs_in_boxes,
+        check_warmup,
+    )
 }
 
 # (check that must fail, module, expression, what it becomes)
@@ -160,9 +184,20 @@ MUTATIONS = [
     ("lab", "color", "= 12.92", "= 12.5"),
     ("lab", "color", "= 0.055", "= 0.056"),
     ("lab", "color", "= 2.4", "= 2.39"),
-    *(("lab", "color", entry, entry[:-2] + f"{99 - int(entry[-2:]):02d}")
-      for entry in ("0.412453", "0.357580", "0.180423", "0.212671", "0.715160", "0.072169",
-                    "0.019334", "0.119193", "0.950227")),
+    *(
+        ("lab", "color", entry, entry[:-2] + f"{99 - int(entry[-2:]):02d}")
+        for entry in (
+            "0.412453",
+            "0.357580",
+            "0.180423",
+            "0.212671",
+            "0.715160",
+            "0.072169",
+            "0.019334",
+            "0.119193",
+            "0.950227",
+        )
+    ),
     ("lab", "color", "(0.95047, 1.0, 1.08883)", "(0.9505, 1.0, 1.08883)"),
     ("lab", "color", "(0.95047, 1.0, 1.08883)", "(0.95047, 1.0, 1.089)"),
     ("lab", "color", "LAB_THRESHOLD = 0.008856", "LAB_THRESHOLD = 0.02"),
@@ -175,11 +210,19 @@ MUTATIONS = [
     ("lab", "color", "/ 255", "/ 256"),
     # similarity
     ("similarity", "targets", "SIMILARITY_DECAY = 0.5", "SIMILARITY_DECAY = 0.501"),
-    ("similarity", "targets", "dim=1\n        )", "dim=1\n        ).square()"),
-    ("similarity", "targets", "closeness * valid[:, far_rows, far_columns]",
-     "closeness * valid[:, rows, columns]"),
-    ("similarity", "targets", "closeness * valid[:, rows, columns]",
-     "closeness * valid[:, far_rows, far_columns]"),
+    ("similarity", "targets", ".sum(dim=1).sqrt()", ".sum(dim=1)"),
+    (
+        "similarity",
+        "targets",
+        "closeness * valid[:, far_rows, far_columns]",
+        "closeness * valid[:, rows, columns]",
+    ),
+    (
+        "similarity",
+        "targets",
+        "closeness * valid[:, rows, columns]",
+        "closeness * valid[:, far_rows, far_columns]",
+    ),
     ("similarity", "neighbours", "range(-reach, reach + 1, dilation)", "range(reach, -reach - 1, -dilation)"),
     ("similarity", "neighbours", "size // 2 * dilation", "size // 2 * dilation + 1"),
     # targets
@@ -203,8 +246,12 @@ MUTATIONS = [
     ("pairwise", "pairwise", ".sub_(joint_size).mul_(0.5)", ".mul_(0.5)"),
     ("pairwise", "pairwise", "size.neg_().exp_().log1p_().mul_(degree)", "size.mul_(0)"),
     ("pairwise", "pairwise", "sub_(pull)", "add_(pull)"),
-    ("pairwise", "pairwise", "inside[:, j, rows, columns] = pairs[:, j, rows, columns]",
-     "inside[:, j] = pairs[:, j]"),
+    (
+        "pairwise",
+        "pairwise",
+        "inside[:, j, rows, columns] = pairs[:, j, rows, columns]",
+        "inside[:, j] = pairs[:, j]",
+    ),
     ("pairwise", "pairwise", "forward[:-step] + backward[step:]", "forward[:-step] + forward[:-step]"),
     ("pairs_in_boxes", "targets", "similarity >= threshold", "similarity > threshold"),
     ("pairs_in_boxes", "pairwise", "            weights.mul_(masks)", "            weights"),
@@ -223,6 +270,7 @@ def run(load, close, published, naive_pairwise):
     def check(name: str, code: SimpleNamespace) -> None:
         extra = (naive_pairwise,) if name == "pairs_in_boxes" else ()
         CHECKS[name](code, load, close, published, *extra)
+
     return check
 
 

@@ -22,8 +22,12 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("index", range(5))
 def test_similarity_matches_reference(load, close, index):
     arrays = load("color_similarity")
-    similarity = color_similarity(arrays[f"lab_{index}"], arrays[f"mask_{index}"][None] > 0,
-                                  int(arrays[f"kernel_{index}"]), int(arrays[f"dilation_{index}"]))
+    similarity = color_similarity(
+        arrays[f"lab_{index}"],
+        arrays[f"mask_{index}"][None] > 0,
+        int(arrays[f"kernel_{index}"]),
+        int(arrays[f"dilation_{index}"]),
+    )
     close(similarity, arrays[f"out_{index}"])
 
 
@@ -40,10 +44,17 @@ def test_targets_of_a_batch_match_reference(load, published):
         assert torch.equal(box_masks(boxes, (height, width), 4), arrays[f"gt_bitmasks_{index}"] > 0)
         areas = box_masks(boxes, (height, width), 1).sum((1, 2))
         assert torch.equal(areas, arrays[f"bitmask_pixel_sum_full_{index}"].long())
-    valid = valid_masks(sizes, [int(arrays[f"original_hw_{index}"][0]) for index in range(2)],
-                        (height, width), 4, published.bottom_pixels_removed, CPU)
-    similarity = color_similarity(pooled_lab(images, 4), valid, published.pairwise_size,
-                                  published.pairwise_dilation)
+    valid = valid_masks(
+        sizes,
+        [int(arrays[f"original_hw_{index}"][0]) for index in range(2)],
+        (height, width),
+        4,
+        published.bottom_pixels_removed,
+        CPU,
+    )
+    similarity = color_similarity(
+        pooled_lab(images, 4), valid, published.pairwise_size, published.pairwise_dilation
+    )
     expected = torch.cat([arrays[f"color_similarity_{index}"] for index in range(2)])
     torch.testing.assert_close(similarity, expected, rtol=0, atol=1e-4)
     pairs = similar_pairs(similarity, published.color_threshold)

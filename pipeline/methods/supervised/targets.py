@@ -1,4 +1,4 @@
-"""The mask loss of fully supervised CondInst."""
+"""Mask targets of fully supervised CondInst."""
 
 from __future__ import annotations
 
@@ -6,19 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-DICE_EPSILON = 1e-5
-
-
-def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """1 - 2 sum(p t) / (sum(p^2) + sum(t^2) + 1e-5) of each object (V-Net's dice, arXiv 1606.04797).
-
-    probabilities: (N, ...) in [0, 1]; targets: the same shape, 0 or 1 (or soft).  Returns (N,).
-    """
-    probabilities, targets = probabilities.flatten(1), targets.flatten(1)
-    overlap = (probabilities * targets).sum(dim=1)
-    total = probabilities.square().sum(dim=1) + targets.square().sum(dim=1)
-    return 1 - 2 * overlap / (total + DICE_EPSILON)
 
 
 def sample_masks(masks: Sequence[Tensor], size: tuple[int, int], stride: int) -> Tensor:
