@@ -25,8 +25,9 @@ def scene(images: int, categories: int, objects: int, spurious: int) -> tuple[di
             x, y, w, h = (float(value) for value in rng.integers((0, 0, 15, 15), (60, 60, 36, 36)))
             shared = {"image_id": image, "category_id": int(rng.integers(categories)) + 1}
             if index < objects:
-                annotations.append(shared | {"id": len(annotations) + 1, "bbox": [x, y, w, h], "area": w * h,
-                                             "iscrowd": 0})
+                annotations.append(
+                    shared | {"id": len(annotations) + 1, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0}
+                )
             shift = float(rng.integers(0, 6))
             score = rng.beta(4, 2) if index < objects else rng.beta(2, 5)
             detections.append(shared | {"bbox": [x + shift, y, w, h], "score": float(score)})
@@ -37,8 +38,10 @@ def scene(images: int, categories: int, objects: int, spurious: int) -> tuple[di
 
 def repeated(annotations: dict[str, Any], detections: list[Any], counts: np.ndarray) -> tuple[Any, list[Any]]:
     """The resampled data set itself."""
-    copies = {image["id"]: [image["id"] + len(counts) * copy for copy in range(count)]
-              for image, count in zip(annotations["images"], counts, strict=True)}
+    copies = {
+        image["id"]: [image["id"] + len(counts) * copy for copy in range(count)]
+        for image, count in zip(annotations["images"], counts, strict=True)
+    }
     images = [image | {"id": new} for image in annotations["images"] for new in copies[image["id"]]]
     marks = [a | {"image_id": new} for a in annotations["annotations"] for new in copies[a["image_id"]]]
     found = [d | {"image_id": new} for d in detections for new in copies[d["image_id"]]]
@@ -58,8 +61,16 @@ def test_demo_size_against_evaluating_anew(record_property: Callable[[str, objec
     matches = match(evaluation, annotations, detections, 100, np.full(800, np.nan))
     weights = resample_images(200, SAMPLES, 0)
     fast = seconds(lambda: weighted_ap(matches, weights))
-    naive = seconds(lambda: [evaluate_coco(*repeated(annotations, detections, weights[:, sample]), "box", 100)
-                             for sample in range(3)]) / 3 * SAMPLES
+    naive = (
+        seconds(
+            lambda: [
+                evaluate_coco(*repeated(annotations, detections, weights[:, sample]), "box", 100)
+                for sample in range(3)
+            ]
+        )
+        / 3
+        * SAMPLES
+    )
     record_property("ratio", naive / fast)
     print(f"\n{SAMPLES} resamples: {fast:.2f} s from matches, {naive:.0f} s anew: {naive / fast:.0f} times")
     assert fast < 3

@@ -17,14 +17,19 @@ def test_json_does_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a.json") == {"a": [1.5, "é"], "b": 1}
 
 
+def write_half(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("stopped half way")
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, 1)
     with pytest.raises(ValueError):
         write_json(path, float("nan"))
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError, match="stopped half way"):
+        write_half(path)
     assert read_json(path) == 1
     assert list(tmp_path.iterdir()) == [path]
 

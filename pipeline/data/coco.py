@@ -49,8 +49,10 @@ def read_coco(json_path: Path, image_folder: Path, processes: int) -> CheckedCoc
         raise UserError(json_path, "", f"none of its images can be used: {' | '.join(warnings)}")
     if content["annotations"] and not annotations:
         raise UserError(json_path, "", f"none of its annotations can be used: {' | '.join(warnings)}")
-    records = [{"id": record.id, "file_name": record.file_name, "width": record.width,
-                "height": record.height} for record, _ in images]
+    records = [
+        {"id": record.id, "file_name": record.file_name, "width": record.width, "height": record.height}
+        for record, _ in images
+    ]
     coco = {"info": {}, "images": records, "annotations": annotations, "categories": categories}
     return CheckedCoco(coco, images, warnings)
 
@@ -60,8 +62,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UserError(path, "", f"cannot be read: {error.strerror}", "check the path in params.yaml"
-                        ) from None
+        raise UserError(
+            path, "", f"cannot be read: {error.strerror}", "check the path in params.yaml"
+        ) from None
     except UnicodeDecodeError:
         raise UserError(path, "", "is not UTF-8 text", "save it as plain JSON in UTF-8") from None
     except json.JSONDecodeError as error:
@@ -69,8 +72,12 @@ def _load(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, nesting without end
         raise UserError(path, "", f"is not usable JSON: {error}", "export it again") from None
     if not isinstance(content, dict):
-        raise UserError(path, "", "is not in COCO format: the top level must be an object with images,"
-                                  f" annotations and categories, and is {show(content)}")
+        raise UserError(
+            path,
+            "",
+            "is not in COCO format: the top level must be an object with images,"
+            f" annotations and categories, and is {show(content)}",
+        )
     for key in ("categories", "images", "annotations"):
         if key not in content:
             raise UserError(path, "", f"{key} is missing, and COCO format needs it")
@@ -86,8 +93,11 @@ def _categories(path: Path, rows: list[Any]) -> list[dict[str, Any]]:
     seen: set[int] = set()
     for row in rows:
         if not isinstance(row, dict) or not is_id(row.get("id")):
-            raise UserError(path, "categories", "each needs an id that is a whole number of at most 64 bits,"
-                                                f" and one is {show(row)}")
+            raise UserError(
+                path,
+                "categories",
+                f"each needs an id that is a whole number of at most 64 bits, and one is {show(row)}",
+            )
         where, name = f"category {row['id']}", row.get("name")
         if row["id"] in seen:
             raise UserError(path, where, "the id occurs twice in categories")
@@ -95,4 +105,3 @@ def _categories(path: Path, rows: list[Any]) -> list[dict[str, Any]]:
             raise UserError(path, where, f"the name must be text, and is {show(name)}")
         seen.add(row["id"])
     return [{"id": row["id"], "name": row["name"]} for row in rows]
-

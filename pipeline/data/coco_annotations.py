@@ -26,23 +26,29 @@ def check_annotation_types(path: Path, rows: list[Any]) -> None:
     seen: set[int] = set()
     for row in rows:
         if not isinstance(row, dict) or not is_id(row.get("id")):
-            raise UserError(path, "annotations", "each needs an id that is a whole number of at most 64 bits,"
-                                                 f" and one is {show(row)}")
+            raise UserError(
+                path,
+                "annotations",
+                f"each needs an id that is a whole number of at most 64 bits, and one is {show(row)}",
+            )
         if row["id"] in seen:
             raise UserError(path, f"annotation {row['id']}", "the id occurs twice in annotations")
         seen.add(row["id"])
         for key in ("image_id", "category_id"):
             if row.get(key) is not None and not is_id(row[key]):
-                raise UserError(path, f"annotation {row['id']}",
-                                f"{key} must be a whole number, and is {show(row[key])}")
+                raise UserError(
+                    path, f"annotation {row['id']}", f"{key} must be a whole number, and is {show(row[key])}"
+                )
         box = row.get("bbox")
         if box is not None and not (isinstance(box, list) and all(map(is_number, box))):
-            raise UserError(path, f"annotation {row['id']}",
-                            f"bbox must be a list of four numbers, and is {show(box)}")
+            raise UserError(
+                path, f"annotation {row['id']}", f"bbox must be a list of four numbers, and is {show(box)}"
+            )
 
 
-def clean_annotations(content: dict[str, Any], images: list[tuple[ImageRecord, int]], categories: set[int],
-                      findings: Findings) -> list[Annotation]:
+def clean_annotations(
+    content: dict[str, Any], images: list[tuple[ImageRecord, int]], categories: set[int], findings: Findings
+) -> list[Annotation]:
     """The usable annotations in the order of the file, with masks as compressed RLE or without a mask.
 
     content: the file, of which the types are checked; images: the usable ones.  What is left out, clipped
@@ -61,8 +67,9 @@ def clean_annotations(content: dict[str, Any], images: list[tuple[ImageRecord, i
     return kept
 
 
-def _belongs(row: Annotation, sizes: dict[int, Size], listed: set[int], categories: set[int],
-             findings: Findings) -> bool:
+def _belongs(
+    row: Annotation, sizes: dict[int, Size], listed: set[int], categories: set[int], findings: Findings
+) -> bool:
     """Whether the annotation is of a usable image, a known category and a known kind."""
     image, category, crowd = row.get("image_id"), row.get("category_id"), row.get("iscrowd")
     if image in sizes and category in categories and crowd in (None, 0, 1):
@@ -83,6 +90,7 @@ def _belongs(row: Annotation, sizes: dict[int, Size], listed: set[int], categori
 
 def _box(row: Annotation, size: Size, findings: Findings) -> list[float] | None:
     """[x, y, width, height] with an area inside the image, cut to it where it reaches outside; or None."""
+
     def example() -> str:
         return f"annotation {row['id']} with bbox {show(row.get('bbox'))} in an image of {width}x{height}"
 
@@ -118,8 +126,13 @@ def _box_problem(box: list[float] | None, size: Size) -> str:
 
 
 def _annotation(row: Annotation, box: list[float], size: Size, findings: Findings) -> Annotation:
-    clean = {"id": row["id"], "image_id": row["image_id"], "category_id": row["category_id"], "bbox": box,
-             "iscrowd": int(row.get("iscrowd") or 0)}
+    clean = {
+        "id": row["id"],
+        "image_id": row["image_id"],
+        "category_id": row["category_id"],
+        "bbox": box,
+        "iscrowd": int(row.get("iscrowd") or 0),
+    }
     mask = _mask(row, size, findings)
     if mask is not None:
         clean["segmentation"] = mask
@@ -128,8 +141,12 @@ def _annotation(row: Annotation, box: list[float], size: Size, findings: Finding
     if is_number(area) and 0 < area < math.inf and whole:
         return {**clean, "area": area}
     if whole:
-        findings.add("annotation", "kept", "it has no usable area, so that of its mask or box is taken",
-                     f"annotation {row['id']} with area {show(area)}")
+        findings.add(
+            "annotation",
+            "kept",
+            "it has no usable area, so that of its mask or box is taken",
+            f"annotation {row['id']} with area {show(area)}",
+        )
     return {**clean, "area": box[2] * box[3] if mask is None else int(areas([mask])[0])}
 
 
@@ -144,8 +161,12 @@ def _mask(row: Annotation, size: Size, findings: Findings) -> Rle | None:
         findings.add("mask", "left out, its box kept", error.problem, f"annotation {row['id']}{detail}")
         return None
     if points_outside(segmentation, size, TOLERANCE):
-        findings.add("mask", "cut to its image", "a polygon reaches outside by more than a pixel",
-                     f"annotation {row['id']}")
+        findings.add(
+            "mask",
+            "cut to its image",
+            "a polygon reaches outside by more than a pixel",
+            f"annotation {row['id']}",
+        )
     return rle
 
 
@@ -155,8 +176,12 @@ def _report_missing_masks(rows: list[Annotation], kept: list[Annotation], findin
         given = {row["id"] for row in rows if row.get("segmentation") not in (None, [])}
         for row in kept:
             if row["id"] not in given:
-                findings.add("annotation", "kept for box supervision only", "it has no mask, others do",
-                             f"annotation {row['id']}")
+                findings.add(
+                    "annotation",
+                    "kept for box supervision only",
+                    "it has no mask, others do",
+                    f"annotation {row['id']}",
+                )
 
 
 def _report_contradictions(kept: list[Annotation], findings: Findings) -> None:
@@ -174,5 +199,9 @@ def _report_contradictions(kept: list[Annotation], findings: Findings) -> None:
     wrong = (overlap < AGREEMENT * union) & (np.abs(boxes - around).max(1) > SLACK)
     for index in np.flatnonzero(wrong):
         row = rows[index]
-        findings.add("annotation", "kept", "the box is not around its mask; bbox must be x, y, width, height",
-                     f"annotation {row['id']} with bbox {show(row['bbox'])}")
+        findings.add(
+            "annotation",
+            "kept",
+            "the box is not around its mask; bbox must be x, y, width, height",
+            f"annotation {row['id']} with bbox {show(row['bbox'])}",
+        )

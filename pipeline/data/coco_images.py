@@ -43,22 +43,33 @@ def check_image_types(path: Path, rows: list[Any]) -> None:
     files: dict[PurePosixPath, int] = {}
     for row in rows:
         if not isinstance(row, dict) or not is_id(row.get("id")):
-            raise UserError(path, "images", "each needs an id that is a whole number of at most 64 bits,"
-                                            f" and one is {show(row)}")
+            raise UserError(
+                path,
+                "images",
+                f"each needs an id that is a whole number of at most 64 bits, and one is {show(row)}",
+            )
         image_id, name = row["id"], row.get("file_name")
         if image_id in names:
-            raise UserError(path, f"image {image_id}",
-                            f"the id occurs twice, for {show(names[image_id])} and {show(name)}")
+            raise UserError(
+                path,
+                f"image {image_id}",
+                f"the id occurs twice, for {show(names[image_id])} and {show(name)}",
+            )
         names[image_id] = name
         _check_name(path, image_id, name)
         _check_sides(path, row)
         if name is not None and files.setdefault(PurePosixPath(name), image_id) != image_id:
-            raise UserError(path, f"images {files[PurePosixPath(name)]} and {image_id}",
-                            f"both name the file {show(name)}", "join their annotations under one image id")
+            raise UserError(
+                path,
+                f"images {files[PurePosixPath(name)]} and {image_id}",
+                f"both name the file {show(name)}",
+                "join their annotations under one image id",
+            )
 
 
-def clean_images(path: Path, rows: list[dict[str, Any]], folder: Path, processes: int,
-                 findings: Findings) -> list[tuple[ImageRecord, int]]:
+def clean_images(
+    path: Path, rows: list[dict[str, Any]], folder: Path, processes: int, findings: Findings
+) -> list[tuple[ImageRecord, int]]:
     """The usable images with the CRC-32 of their files, sorted by id; the others go to `findings`.
 
     Raises UserError when the folder is missing or a file name leads out of it through a link.
@@ -70,8 +81,11 @@ def clean_images(path: Path, rows: list[dict[str, Any]], folder: Path, processes
         if row.get("file_name") is None:
             findings.add("image", "left out", "the record has no file_name", f"image {row['id']}")
         elif not is_inside(real, row["file_name"]):
-            raise UserError(path, f"image {row['id']}",
-                            f"{show(row['file_name'])} is a link that leaves the images folder {folder}")
+            raise UserError(
+                path,
+                f"image {row['id']}",
+                f"{show(row['file_name'])} is a link that leaves the images folder {folder}",
+            )
     named = [row for row in rows if row.get("file_name") is not None]
     reports = check_files(folder, [row["file_name"] for row in named], processes)
     checked = [_image(row, report, findings) for row, report in zip(named, reports, strict=True)]
@@ -90,8 +104,12 @@ def check_files(folder: Path, names: list[str], processes: int) -> Iterator[File
         try:
             yield from tqdm(pool.map(check_file, folders, names, chunksize=CHUNK), **bar)
         except BrokenProcessPool:
-            raise UserError(folder, "", "the image check was killed, as happens when memory runs out",
-                            "lower processes in params.yaml") from None
+            raise UserError(
+                folder,
+                "",
+                "the image check was killed, as happens when memory runs out",
+                "lower processes in params.yaml",
+            ) from None
 
 
 def check_file(folder: str, name: str) -> FileReport:
@@ -118,14 +136,21 @@ def _image(row: dict[str, Any], report: FileReport, findings: Findings) -> tuple
     if row.get("width") is None or row.get("height") is None:
         findings.add("image", "kept", "the record has no size, so the file's is taken", example)
     found = (report.width, report.height)
-    wanted = tuple(size if row.get(key) is None else row[key]
-                   for key, size in zip(("width", "height"), found, strict=True))
+    wanted = tuple(
+        size if row.get(key) is None else row[key]
+        for key, size in zip(("width", "height"), found, strict=True)
+    )
     if wanted != found:
         findings.add("image", "left out", *_size_problem(wanted, report, example))
         return None
     if report.orientation in (2, 3, 4) or (report.orientation in TURNED and found[0] == found[1]):
-        findings.add("image", "kept", "turned by its EXIF orientation; the annotations must be meant for the"
-                                      " upright image, which its size cannot tell", example)
+        findings.add(
+            "image",
+            "kept",
+            "turned by its EXIF orientation; the annotations must be meant for the"
+            " upright image, which its size cannot tell",
+            example,
+        )
     return ImageRecord(row["id"], row["file_name"], *found), report.crc32
 
 
@@ -133,8 +158,11 @@ def _size_problem(wanted: tuple[Any, ...], report: FileReport, example: str) -> 
     """Kind and example of a record whose size is not the upright size of its file."""
     sizes = f"{example}: record {wanted[0]}x{wanted[1]}, file {report.width}x{report.height}"
     if report.orientation in TURNED and wanted == (report.height, report.width):
-        return ("the record has the size of the stored pixels, and the EXIF orientation turns them, so it is"
-                " unclear for which the annotations are meant", sizes)
+        return (
+            "the record has the size of the stored pixels, and the EXIF orientation turns them, so it is"
+            " unclear for which the annotations are meant",
+            sizes,
+        )
     return "the size in the record is not the size of the file", sizes
 
 
@@ -145,8 +173,12 @@ def _check_name(path: Path, image_id: int, name: Any) -> None:
         raise UserError(path, f"image {image_id}", f"file_name must be text, and is {show(name)}")
     problem = leaves_folder(name)
     if problem:
-        raise UserError(path, f"image {image_id}", f"file_name {show(name)} {problem}",
-                        "file names are relative to the images folder")
+        raise UserError(
+            path,
+            f"image {image_id}",
+            f"file_name {show(name)} {problem}",
+            "file names are relative to the images folder",
+        )
 
 
 def _check_sides(path: Path, row: dict[str, Any]) -> None:

@@ -58,8 +58,12 @@ class LabelledImages(Dataset[Sample]):
         self._cache = ImageCache(store)
         known = {record.id for record in store.records}
         if unknown := [image_id for image_id in labels.images if image_id not in known]:
-            raise UserError(labels.path, f"image {unknown[0]}", f"is not in {store.folder / 'images.json'}",
-                            "run `dvc repro` to make both from one dataset")
+            raise UserError(
+                labels.path,
+                f"image {unknown[0]}",
+                f"is not in {store.folder / 'images.json'}",
+                "run `dvc repro` to make both from one dataset",
+            )
         self.image_ids = [image_id for image_id, image in labels.images.items() if len(image.labels)]
         if not self.image_ids:
             raise UserError(labels.path, "", "no image has an annotation, so there is nothing to train on")
@@ -79,8 +83,11 @@ class LabelledImages(Dataset[Sample]):
         labels = self.labels.images[image_id]
         sample = _sample(self._cache.read(image_id), image_id, _target(labels))
         if sample.original_size != labels.size:
-            raise UserError(self.labels.path, f"image {image_id}", "is for [height, width]"
-                            f" {list(labels.size)}, and the image has {list(sample.original_size)}")
+            raise UserError(
+                self.labels.path,
+                f"image {image_id}",
+                f"is for [height, width] {list(labels.size)}, and the image has {list(sample.original_size)}",
+            )
         rng = np.random.default_rng((self.seed, draw, index))
         return drop_empty_boxes(augment(sample, self.augmentation, rng))
 
@@ -97,8 +104,10 @@ class PlainImages(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         image_id = self.store.records[index].id
         pixels = self.store.read(image_id)
-        empty = Target(boxes_xyxy(torch.zeros(0, 4), (pixels.shape[0], pixels.shape[1])),
-                       torch.zeros(0, dtype=torch.int64))
+        empty = Target(
+            boxes_xyxy(torch.zeros(0, 4), (pixels.shape[0], pixels.shape[1])),
+            torch.zeros(0, dtype=torch.int64),
+        )
         return resize_short_side(_sample(pixels, image_id, empty), self.short_side, self.max_side)
 
 
@@ -110,5 +119,8 @@ def _sample(pixels: NDArray[np.uint8], image_id: int, target: Target) -> Sample:
 
 def _target(labels: ImageLabels) -> Target:
     masks = None if labels.rles is None else Mask(torch.from_numpy(decode(labels.rles, labels.size)))
-    return Target(boxes_xyxy(torch.from_numpy(labels.boxes.copy()), labels.size),
-                  torch.from_numpy(labels.labels.copy()), masks)
+    return Target(
+        boxes_xyxy(torch.from_numpy(labels.boxes.copy()), labels.size),
+        torch.from_numpy(labels.labels.copy()),
+        masks,
+    )

@@ -28,7 +28,8 @@ class Findings:
     def _line(self, kind: tuple[str, str, str]) -> str:
         (noun, outcome, problem), count, examples = kind, self._counts[kind], self._kinds[kind]
         more = f"; and {count - len(examples)} more" if count > len(examples) else ""
-        line = f"{self._file}: {count} {noun}{'s' if count > 1 else ''} {outcome}: {problem}:" \
-               f" {'; '.join(examples)}{more}"
+        line = (
+            f"{self._file}: {count} {noun}{'s' if count > 1 else ''} {outcome}: {problem}:"
+            f" {'; '.join(examples)}{more}"
+        )
         return " ".join(line.split())
-

@@ -43,8 +43,9 @@ class _Place:
 class ImageStore:
     """Reads the images of one split by id.  Picklable; every process opens its own zip handles."""
 
-    def __init__(self, folder: Path, records: list[ImageRecord], places: dict[int, _Place],
-                 images: Path | None) -> None:
+    def __init__(
+        self, folder: Path, records: list[ImageRecord], places: dict[int, _Place], images: Path | None
+    ) -> None:
         """`images`: the folder of the image files, or None when they are in zips beside images.json."""
         self.folder, self.records, self._places = folder, records, places
         self._images = None if images is None else os.path.realpath(images)
@@ -62,13 +63,20 @@ class ImageStore:
         try:
             source, rows = content["source"], content["images"]
             images = root / _inside(file, source["path"]) if source["kind"] == "folder" else None
-            records = [ImageRecord(row["id"], _inside(file, row["file_name"]), row["width"], row["height"])
-                       for row in rows]
-            places = {row["id"]: _Place(row["file_name"], row["crc32"], _shard(file, row, images))
-                      for row in rows}
+            records = [
+                ImageRecord(row["id"], _inside(file, row["file_name"]), row["width"], row["height"])
+                for row in rows
+            ]
+            places = {
+                row["id"]: _Place(row["file_name"], row["crc32"], _shard(file, row, images)) for row in rows
+            }
         except (KeyError, TypeError) as error:
-            raise UserError(file, "", f"is not an image list ({type(error).__name__}: {error})",
-                            "delete it and run `dvc repro`") from None
+            raise UserError(
+                file,
+                "",
+                f"is not an image list ({type(error).__name__}: {error})",
+                "delete it and run `dvc repro`",
+            ) from None
         return cls(folder, records, places, images)
 
     def read(self, image_id: int) -> NDArray[np.uint8]:
@@ -82,8 +90,12 @@ class ImageStore:
             return decode_image(data).pixels
         except (ImageError, OSError, zipfile.BadZipFile, KeyError) as error:
             problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise UserError(where, place.file_name, f"cannot be read: {problem}",
-                            "put the dataset back in order and run `dvc repro`") from None
+            raise UserError(
+                where,
+                place.file_name,
+                f"cannot be read: {problem}",
+                "put the dataset back in order and run `dvc repro`",
+            ) from None
 
     def _bytes(self, place: _Place) -> bytes:
         if place.shard is None:

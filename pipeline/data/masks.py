@@ -121,8 +121,10 @@ def _from_run_lengths(rle: dict[str, Any], size: Size) -> Rle:
 
 def _check_size(rle: dict[str, Any], size: Size) -> None:
     if rle.get("size") != list(size):
-        raise MaskError("the run-length mask has another size than its image",
-                        f"[height, width] {str(rle.get('size'))[:40]} and {list(size)}")
+        raise MaskError(
+            "the run-length mask has another size than its image",
+            f"[height, width] {str(rle.get('size'))[:40]} and {list(size)}",
+        )
 
 
 def _check_total(runs: NDArray[np.int64], size: Size) -> None:
@@ -130,8 +132,10 @@ def _check_total(runs: NDArray[np.int64], size: Size) -> None:
         raise MaskError("the run-length mask has a negative run")
     total = sum(runs.tolist())  # Python's sum: numpy's could wrap round to the right number
     if total != size[0] * size[1]:
-        raise MaskError("the run lengths do not add up to the pixels of the image",
-                        f"{total}, not {size[0]}*{size[1]} = {size[0] * size[1]}")
+        raise MaskError(
+            "the run lengths do not add up to the pixels of the image",
+            f"{total}, not {size[0]}*{size[1]} = {size[0] * size[1]}",
+        )
 
 
 def _decompress(text: str) -> NDArray[np.int64]:

@@ -102,8 +102,9 @@ def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     low, high = float(wide.min()), float(wide.max())
     if values.dtype.kind == "f":
         if not (low >= 0 and high <= 255):
-            raise ImageError("pixels in floating point that are neither in 0..1 nor in 0..255",
-                             f"{low:g} to {high:g}")
+            raise ImageError(
+                "pixels in floating point that are neither in 0..1 nor in 0..255", f"{low:g} to {high:g}"
+            )
         wide *= 255 if high <= 1 else 1
     else:
         if low < 0 or high > 65535:

@@ -29,8 +29,10 @@ def import_coco(params: CocoFolder, root: Path, out: Path) -> dict[str, Any]:
     for split, paths in sources.items():
         for key, path in zip(("json", "images"), paths, strict=True):
             _check_path(f"import_coco: {split}_{key}", path)
-    checked = {split: read_coco(root / json, root / images, params.processes)
-               for split, (json, images) in sources.items()}
+    checked = {
+        split: read_coco(root / json, root / images, params.processes)
+        for split, (json, images) in sources.items()
+    }
     warnings = [line for split in checked.values() for line in split.warnings]
     warnings += _align_categories(checked) + _leaks(checked) + _missing_figures(checked)
     for split, content in checked.items():
@@ -68,16 +70,22 @@ def summarise(coco: Coco) -> dict[str, Any]:
         "medium": int(((area >= SMALL) & (area < LARGE)).sum()),
         "large": int((area >= LARGE).sum()),
         "median_size": {"width": float(np.median(sides[:, 0])), "height": float(np.median(sides[:, 1]))},
-        "categories": [{**row, "instances": per_category[row["id"]]}
-                       for row in sorted(coco["categories"], key=lambda row: int(row["id"]))],
+        "categories": [
+            {**row, "instances": per_category[row["id"]]}
+            for row in sorted(coco["categories"], key=lambda row: int(row["id"]))
+        ],
     }
 
 
 def _check_path(key: str, path: str) -> None:
     problem = leaves_folder(path)
     if problem:
-        raise UserError("params.yaml", key, f"{path!r} {problem}",
-                        "link the data into the repository: ln -s /where/it/is data/NAME")
+        raise UserError(
+            "params.yaml",
+            key,
+            f"{path!r} {problem}",
+            "link the data into the repository: ln -s /where/it/is data/NAME",
+        )
 
 
 def _align_categories(checked: dict[str, CheckedCoco]) -> list[str]:
@@ -89,16 +97,21 @@ def _align_categories(checked: dict[str, CheckedCoco]) -> list[str]:
     for split, content in checked.items():
         for row in content.coco["categories"]:
             if names.setdefault(row["id"], row["name"]) != row["name"]:
-                raise UserError(f"{split} annotations", f"category {row['id']}",
-                                f"is {row['name']!r} here and {names[row['id']]!r} in the train annotations",
-                                "use one list of categories for both")
+                raise UserError(
+                    f"{split} annotations",
+                    f"category {row['id']}",
+                    f"is {row['name']!r} here and {names[row['id']]!r} in the train annotations",
+                    "use one list of categories for both",
+                )
     warnings = []
     for split, content in checked.items():
         own = {row["id"] for row in content.coco["categories"]}
         if missing := sorted(names.keys() - own):
-            warnings.append(f"{split}: {len(missing)} categories are listed for the other split only and were"
-                            f" added: {', '.join(f'{names[key]} ({key})' for key in missing[:5])}"
-                            f"{' and more' if len(missing) > 5 else ''}")
+            warnings.append(
+                f"{split}: {len(missing)} categories are listed for the other split only and were"
+                f" added: {', '.join(f'{names[key]} ({key})' for key in missing[:5])}"
+                f"{' and more' if len(missing) > 5 else ''}"
+            )
         content.coco["categories"] = [{"id": key, "name": names[key]} for key in sorted(names)]
     return warnings
 
@@ -106,12 +119,17 @@ def _align_categories(checked: dict[str, CheckedCoco]) -> list[str]:
 def _leaks(checked: dict[str, CheckedCoco]) -> list[str]:
     """A warning when files of val are also in train, told by CRC-32 and size, whatever their names."""
     train = {(crc32, record.width, record.height) for record, crc32 in checked["train"].images}
-    both = [record.file_name for record, crc32 in checked["val"].images
-            if (crc32, record.width, record.height) in train]
+    both = [
+        record.file_name
+        for record, crc32 in checked["val"].images
+        if (crc32, record.width, record.height) in train
+    ]
     if not both:
         return []
-    return [f"val: {len(both)} of {len(checked['val'].images)} images are also in train, which flatters the"
-            f" figures: {', '.join(map(show_name, both[:5]))}{' and more' if len(both) > 5 else ''}"]
+    return [
+        f"val: {len(both)} of {len(checked['val'].images)} images are also in train, which flatters the"
+        f" figures: {', '.join(map(show_name, both[:5]))}{' and more' if len(both) > 5 else ''}"
+    ]
 
 
 def _missing_figures(checked: dict[str, CheckedCoco]) -> list[str]:

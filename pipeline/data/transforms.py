@@ -72,30 +72,42 @@ def resize(sample: Sample, size: Size) -> Sample:
 def flip_horizontally(sample: Sample) -> Sample:
     """Exchange left and right."""
     width = _size(sample)[1]
-    return _apply(sample, lambda pixels: pixels.flip(-1), lambda pixels: pixels.flip(-1),
-                  lambda boxes: torch.stack([width - boxes[:, 2], boxes[:, 1],
-                                             width - boxes[:, 0], boxes[:, 3]], 1))
+    return _apply(
+        sample,
+        lambda pixels: pixels.flip(-1),
+        lambda pixels: pixels.flip(-1),
+        lambda boxes: torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1),
+    )
 
 
 def flip_vertically(sample: Sample) -> Sample:
     """Exchange top and bottom."""
     height = _size(sample)[0]
-    return _apply(sample, lambda pixels: pixels.flip(-2), lambda pixels: pixels.flip(-2),
-                  lambda boxes: torch.stack([boxes[:, 0], height - boxes[:, 3],
-                                             boxes[:, 2], height - boxes[:, 1]], 1))
+    return _apply(
+        sample,
+        lambda pixels: pixels.flip(-2),
+        lambda pixels: pixels.flip(-2),
+        lambda boxes: torch.stack([boxes[:, 0], height - boxes[:, 3], boxes[:, 2], height - boxes[:, 1]], 1),
+    )
 
 
 def transpose(sample: Sample) -> Sample:
     """Exchange x and y."""
-    return _apply(sample, lambda pixels: pixels.mT.contiguous(), lambda pixels: pixels.mT.contiguous(),
-                  lambda boxes: boxes[:, [1, 0, 3, 2]])
+    return _apply(
+        sample,
+        lambda pixels: pixels.mT.contiguous(),
+        lambda pixels: pixels.mT.contiguous(),
+        lambda boxes: boxes[:, [1, 0, 3, 2]],
+    )
 
 
 def drop_empty_boxes(sample: Sample) -> Sample:
     """Cut boxes to the image and drop those, with label and mask, that have no area in it."""
     height, width = _size(sample)
-    boxes = torch.minimum(sample.target.boxes.as_subclass(Tensor).clamp(min=0),
-                          torch.tensor([width, height, width, height], dtype=torch.float32))
+    boxes = torch.minimum(
+        sample.target.boxes.as_subclass(Tensor).clamp(min=0),
+        torch.tensor([width, height, width, height], dtype=torch.float32),
+    )
     keep = (boxes[:, 2:] > boxes[:, :2]).all(1)
     masks = sample.target.masks
     if not keep.all():
@@ -114,8 +126,12 @@ def _size(sample: Sample) -> Size:
     return int(sample.image.shape[-2]), int(sample.image.shape[-1])
 
 
-def _apply(sample: Sample, of_image: Callable[[Tensor], Tensor], of_masks: Callable[[Tensor], Tensor],
-           of_boxes: Callable[[Tensor], Tensor]) -> Sample:
+def _apply(
+    sample: Sample,
+    of_image: Callable[[Tensor], Tensor],
+    of_masks: Callable[[Tensor], Tensor],
+    of_boxes: Callable[[Tensor], Tensor],
+) -> Sample:
     """A new sample from the parts of `sample`, each through its function as a plain tensor."""
     image = of_image(sample.image.as_subclass(Tensor))
     old = sample.target

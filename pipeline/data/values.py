@@ -19,7 +19,8 @@ def is_number(value: Any) -> TypeGuard[float]:
 def is_text(value: Any) -> TypeGuard[str]:
     """Text that has a UTF-8 form: JSON can hold halves of characters, which no file can."""
     return isinstance(value, str) and (
-        value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value))
+        value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    )
 
 
 def show(value: Any) -> str:

@@ -27,8 +27,12 @@ def save_checkpoint(folder: Path, key: str, state: dict[str, Any]) -> None:
         with replacing(folder / _FILE) as temporary:
             torch.save({"key": key, **state}, temporary)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise UserError(folder / _FILE, "", f"the checkpoint cannot be written: {error}",
-                        "make space and run the same command again") from None
+        raise UserError(
+            folder / _FILE,
+            "",
+            f"the checkpoint cannot be written: {error}",
+            "make space and run the same command again",
+        ) from None
 
 
 def load_checkpoint(folder: Path, key: str) -> dict[str, Any] | None:
@@ -69,5 +73,10 @@ def check_disk(folder: Path, module: nn.Module, training: Training) -> None:
     needed = 2 * (weights * (1 + bool(training.ema)) + learnt * moments) + _MARGIN
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise UserError(folder, "", f"{free // 2**20} MiB of disk are free and the checkpoints of this run"
-                        f" need {-(-needed // 2**20)} MiB", "make space and run the same command again")
+        raise UserError(
+            folder,
+            "",
+            f"{free // 2**20} MiB of disk are free and the checkpoints of this run"
+            f" need {-(-needed // 2**20)} MiB",
+            "make space and run the same command again",
+        )

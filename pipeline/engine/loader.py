@@ -39,9 +39,13 @@ def load_batches(dataset: Dataset[Sample], sampler: StepSampler, workers: int) -
     if context is not None:
         context.set_forkserver_preload([__name__])
     loader = DataLoader(
-        _Reading(dataset), batch_sampler=sampler, num_workers=workers, collate_fn=_as_list,
+        _Reading(dataset),
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=_as_list,
         # Of its own, so that the loader draws nothing from the generator that training uses.
-        generator=torch.Generator(), worker_init_fn=_start_worker if workers else None,
+        generator=torch.Generator(),
+        worker_init_fn=_start_worker if workers else None,
         multiprocessing_context=context,
     )
     for batch in loader:

@@ -48,8 +48,12 @@ def _wait(folder: Path, name: str) -> int:
     handle = _take(folder, wait=False)
     if handle is None:
         owner = (folder / "lock").read_text().strip() or "unknown"
-        print(f"{name}: process {owner} is training this run already; waiting for it to finish"
-              f" (Ctrl-C to give up, `kill {owner}` to stop it)", file=sys.stderr, flush=True)
+        print(
+            f"{name}: process {owner} is training this run already; waiting for it to finish"
+            f" (Ctrl-C to give up, `kill {owner}` to stop it)",
+            file=sys.stderr,
+            flush=True,
+        )
         try:
             handle = _take(folder, wait=True)
         except KeyboardInterrupt:

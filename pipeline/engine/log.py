@@ -61,8 +61,9 @@ class LiveLog:
             from dvclive.live import Live  # slow to import, and not needed by who only predicts
 
             shutil.rmtree(folder, ignore_errors=True)
-            self._live = Live(dir=str(folder), dvcyaml=None, save_dvc_exp=False, report=None,
-                              monitor_system=False)
+            self._live = Live(
+                dir=str(folder), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False
+            )
         except Exception as error:  # an optional copy must not end a training, whatever is wrong with it
             self._give_up(error)
         for row in rows:

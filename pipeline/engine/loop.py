@@ -39,7 +39,7 @@ from pipeline.engine.lock import only_trainer
 from pipeline.engine.log import History, LiveLog, Row
 from pipeline.engine.optimizer import make_optimizer, scale_rates
 from pipeline.engine.progress import Progress
-from pipeline.engine.protocol import Method
+from pipeline.engine.protocol import Trainable
 from pipeline.engine.rng import restore_rng, rng_state, seed_everything
 from pipeline.engine.sampler import StepSampler
 from pipeline.engine.schedules import rate_factor
@@ -69,8 +69,16 @@ class FitResult:
     resumed_at: int
 
 
-def fit(method: Method, dataset: Dataset[Sample], training: Training, *, seed: int, checkpoint: Path,
-        key: str, name: str) -> FitResult:
+def fit(
+    method: Trainable,
+    dataset: Dataset[Sample],
+    training: Training,
+    *,
+    seed: int,
+    checkpoint: Path,
+    key: str,
+    name: str,
+) -> FitResult:
     """Train `method.module` in place; with averaged weights, they are what it holds in the end.
 
     dataset: has `__len__` and `__getitem__((index, draw))`, and `aspect_ratios` (w / h) if the training
@@ -83,8 +91,12 @@ def fit(method: Method, dataset: Dataset[Sample], training: Training, *, seed: i
     """
     accelerator = make_accelerator(training.precision)  # also joins the other processes
     if training.batch_size % process_count():
-        raise UserError("params.yaml", name, f"batch_size {training.batch_size} cannot be shared by"
-                        f" {process_count()} processes", "choose a multiple of the number of processes")
+        raise UserError(
+            "params.yaml",
+            name,
+            f"batch_size {training.batch_size} cannot be shared by {process_count()} processes",
+            "choose a multiple of the number of processes",
+        )
     if not len(cast(Sized, dataset)):
         raise UserError("", name, "there is no image to train on", "check the run's label file")
     with only_trainer(checkpoint, name), reproducible(training.threads):
@@ -107,8 +119,16 @@ def fit(method: Method, dataset: Dataset[Sample], training: Training, *, seed: i
 class _Trainer:
     """The state of one training and what happens at each step."""
 
-    def __init__(self, method: Method, module: nn.Module, training: Training, device: torch.device,
-                 folder: Path, key: str, name: str) -> None:
+    def __init__(
+        self,
+        method: Trainable,
+        module: nn.Module,
+        training: Training,
+        device: torch.device,
+        folder: Path,
+        key: str,
+        name: str,
+    ) -> None:
         self.method, self.module, self.training, self.device = method, module, training, device
         self.folder, self.key, self.name = folder, key, name
         self.average = AveragedWeights(module, training.ema) if training.ema else None
@@ -125,8 +145,16 @@ class _Trainer:
         """Do the steps that are left."""
         training, length = self.training, len(cast(Sized, dataset))
         wide = np.asarray(cast(Any, dataset).aspect_ratios) >= 1 if training.group_by_aspect else None
-        sampler = StepSampler(length, training.batch_size, seed, self.step, training.steps, wide,
-                              process_index(), process_count())
+        sampler = StepSampler(
+            length,
+            training.batch_size,
+            seed,
+            self.step,
+            training.steps,
+            wide,
+            process_index(),
+            process_count(),
+        )
         live = LiveLog(self.folder / "live", self.history.rows) if is_main() and len(sampler) else None
         start = time.monotonic() - self.seconds
         with Progress(self.name, training.steps, "steps", self.step, is_main()) as progress:
@@ -148,8 +176,15 @@ class _Trainer:
     def result(self) -> FitResult:
         """The training's figures so far."""
         rate = self.step * self.training.batch_size / max(self.seconds, 1e-9)
-        return FitResult(self.history.rows, self.seconds, rate, peak_memory_mib(self.device),
-                         device_title(self.device), self.training.threads, self.resumed_at)
+        return FitResult(
+            self.history.rows,
+            self.seconds,
+            rate,
+            peak_memory_mib(self.device),
+            device_title(self.device),
+            self.training.threads,
+            self.resumed_at,
+        )
 
     def _train(self, batch: list[Sample], signal: int) -> dict[str, float]:
         """One step of the optimiser; returns means over all processes, of a stop signal too."""
@@ -189,16 +224,22 @@ class _Trainer:
 
     def _refuse(self, values: dict[str, float], batch: list[Sample]) -> NoReturn:
         """End the training because of a loss or a gradient that is not finite."""
-        shown = [f"{name} {value:.4g}" for name, value in values.items()
-                 if name not in ("loss", _STOP) and not _is_metric(name)]
+        shown = [
+            f"{name} {value:.4g}"
+            for name, value in values.items()
+            if name not in ("loss", _STOP) and not _is_metric(name)
+        ]
         images = [str(sample.image_id) for sample in batch]
         line = f"{', '.join(shown)} on images {', '.join(images)}"
         # The gradient is shared; a loss tells which process's images it came from.
         parts = gather_objects((math.isfinite(values["loss"]), line))
         guilty = [line for finite, line in parts if not finite] or [line for _, line in parts]
-        raise UserError(self.name, f"step {self.step + 1}",
-                        f"the loss or its gradient is not finite: {'; '.join(guilty)}",
-                        "check these images and their labels, lower learning_rate or set clip_norm")
+        raise UserError(
+            self.name,
+            f"step {self.step + 1}",
+            f"the loss or its gradient is not finite: {'; '.join(guilty)}",
+            "check these images and their labels, lower learning_rate or set clip_norm",
+        )
 
     def _record(self, means: dict[str, float], live: LiveLog | None, stopped: bool) -> None:
         """Log and save what is due after a step."""
@@ -216,10 +257,19 @@ class _Trainer:
         generators = gather_objects(rng_state(self.device))
         if is_main():
             average = None if self.average is None else self.average.module.state_dict()
-            save_checkpoint(self.folder, self.key, {
-                "step": self.step, "seconds": self.seconds, "history": self.history.state(),
-                "generators": generators, "model": self.module.state_dict(), "average": average,
-                "optimizer": self.optimizer.state_dict()})
+            save_checkpoint(
+                self.folder,
+                self.key,
+                {
+                    "step": self.step,
+                    "seconds": self.seconds,
+                    "history": self.history.state(),
+                    "generators": generators,
+                    "model": self.module.state_dict(),
+                    "average": average,
+                    "optimizer": self.optimizer.state_dict(),
+                },
+            )
 
     def _resume(self) -> None:
         state = first_object(load_checkpoint(self.folder, self.key) if is_main() else None)
@@ -240,8 +290,12 @@ class _Trainer:
     def _exit(self, number: int) -> NoReturn:
         """Leave as a process does that a signal ended, the last step being saved."""
         if is_main():
-            print(f"{self.name}: stopped by {Signals(number).name} at step {self.step} of"
-                  f" {self.training.steps}; the same command goes on from there", file=sys.stderr, flush=True)
+            print(
+                f"{self.name}: stopped by {Signals(number).name} at step {self.step} of"
+                f" {self.training.steps}; the same command goes on from there",
+                file=sys.stderr,
+                flush=True,
+            )
         raise SystemExit(128 + number)
 
 

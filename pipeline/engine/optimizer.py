@@ -20,16 +20,22 @@ def parameter_groups(module: nn.Module, training: Training) -> list[dict[str, An
     Parameters named `backbone.*` learn at backbone_rate times the rate.  Those of normalisation layers
     have norm_weight_decay; all others, biases included, have weight_decay, as detectron2's defaults do.
     """
-    norms = {id(parameter) for layer in module.modules() if isinstance(layer, _NORMS)
-             for parameter in layer.parameters(recurse=False)}
+    norms = {
+        id(parameter)
+        for layer in module.modules()
+        if isinstance(layer, _NORMS)
+        for parameter in layer.parameters(recurse=False)
+    }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             rate = training.learning_rate * (training.backbone_rate if name.startswith("backbone.") else 1.0)
             decay = training.norm_weight_decay if id(parameter) in norms else training.weight_decay
             groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
-            for (rate, decay), parameters in groups.items()]
+    return [
+        {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
 
 
 def make_optimizer(module: nn.Module, training: Training) -> Optimizer:

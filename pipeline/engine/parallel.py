@@ -17,8 +17,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def map_images(function: Callable[[T], R], items: Sequence[T], processes: int,
-               description: str) -> Iterator[R]:
+def map_images(
+    function: Callable[[T], R], items: Sequence[T], processes: int, description: str
+) -> Iterator[R]:
     """Yield function(item) for every item, in order, while a progress bar runs.
 
     processes: 1 calls in this process; more start that many, each with one thread.  `function` and the

@@ -20,14 +20,23 @@ class Progress:
         self.first = self.done = done
         self.started = self.printed = time.monotonic()
         self._show = show
-        self._bar = tqdm(desc=description, total=total, initial=done, unit=f" {unit}", file=sys.stderr,
-                         mininterval=0.5, dynamic_ncols=True, disable=not (show and sys.stderr.isatty()))
+        self._bar = tqdm(
+            desc=description,
+            total=total,
+            initial=done,
+            unit=f" {unit}",
+            file=sys.stderr,
+            mininterval=0.5,
+            dynamic_ncols=True,
+            disable=not (show and sys.stderr.isatty()),
+        )
 
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.close()
         if self._show and self._bar.disable and error is None and self.done > self.first:
             self._print("")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from pipeline.structures import Instances, Sample
 
 
-class Method(Protocol):
-    """A method: a network, its losses and its predictions.  It reads no files and no params.yaml.
+class Trainable(Protocol):
+    """What the training loop needs: a network and its losses.  It reads no files and no params.yaml.
 
     module: everything that is saved (a teacher lives inside it).  While training, the engine may put a
     wrapper for several processes in its place, so `losses` calls `self.module(...)` itself, exactly
@@ -33,6 +33,10 @@ class Method(Protocol):
     def after_step(self, step: int) -> None:
         """Called after the optimiser's step `step` (from 0): the place for moving averages."""
         ...
+
+
+class Method(Trainable, Protocol):
+    """A trainable that also predicts."""
 
     def predict(self, samples: list[Sample]) -> list[Instances]:
         """Detections of each image, in its original size."""

@@ -21,8 +21,11 @@ def rng_state(device: torch.device) -> dict[str, Any]:
     numpy_state = np.random.get_state()  # noqa: NPY002
     assert isinstance(numpy_state, tuple)
     name, keys, *rest = numpy_state
-    state = {"python": random.getstate(), "numpy": (name, keys.tolist(), *rest),
-             "torch": torch.get_rng_state()}
+    state = {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+    }
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state

@@ -21,8 +21,9 @@ def draws(length: int, seed: int, start: int = 0) -> Iterator[Key]:
             yield order[draw - first], draw
 
 
-def batches(length: int, batch_size: int, seed: int, wide: np.ndarray | None = None,
-            start: int = 0) -> Iterator[list[Key]]:
+def batches(
+    length: int, batch_size: int, seed: int, wide: np.ndarray | None = None, start: int = 0
+) -> Iterator[list[Key]]:
     """The endless sequence of batches from step `start` on.
 
     wide: (length,) bool; if given, a batch holds images of one kind only, in the order drawn, and an

@@ -33,16 +33,21 @@ def load_weights(module: nn.Module, path: Path) -> None:
     except FileNotFoundError:
         raise UserError(path, "", "file not found", "run `dvc repro` to make it") from None
     except (SafetensorError, OSError) as error:
-        raise UserError(path, "", f"is not a whole safetensors file ({error})",
-                        "delete it and run `dvc repro`") from None
+        raise UserError(
+            path, "", f"is not a whole safetensors file ({error})", "delete it and run `dvc repro`"
+        ) from None
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if wrong:
         name = wrong[0]
-        raise UserError(path, name, f"does not fit the model: expected {_shape(expected.get(name))}, found"
-                        f" {_shape(found.get(name))} ({len(wrong)} such tensors)",
-                        "use the parameters it was made with, or delete it and run `dvc repro`")
+        raise UserError(
+            path,
+            name,
+            f"does not fit the model: expected {_shape(expected.get(name))}, found"
+            f" {_shape(found.get(name))} ({len(wrong)} such tensors)",
+            "use the parameters it was made with, or delete it and run `dvc repro`",
+        )
     module.load_state_dict(tensors)
 
 

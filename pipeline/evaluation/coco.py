@@ -34,8 +34,15 @@ class CocoEvaluation:
     category_ids: list[int]
 
 
-def evaluate_coco(annotations: Annotations, detections: list[Detection], kind: Kind, max_detections: int,
-                  *, boundary_dilation: float = 0.02, processes: int = 1) -> CocoEvaluation:
+def evaluate_coco(
+    annotations: Annotations,
+    detections: list[Detection],
+    kind: Kind,
+    max_detections: int,
+    *,
+    boundary_dilation: float = 0.02,
+    processes: int = 1,
+) -> CocoEvaluation:
     """Evaluate detections that `results.check_detections` accepted.
 
     max_detections: the limit per image and category, best scores first (COCO: 100; one limit for all
@@ -44,18 +51,30 @@ def evaluate_coco(annotations: Annotations, detections: list[Detection], kind: K
     """
     truth = COCO(_truth(annotations, with_masks=kind != "box"))
     found = truth.loadRes([_result(detection, kind) for detection in detections])
-    evaluator = COCOeval_faster(truth, found, IOU_TYPES[kind], ranges={k: list(v) for k, v in AREAS.items()},
-                                boundary_dilation_ratio=boundary_dilation, boundary_cpu_count=processes,
-                                rle_iou_max_workers=processes)
+    evaluator = COCOeval_faster(
+        truth,
+        found,
+        IOU_TYPES[kind],
+        ranges={k: list(v) for k, v in AREAS.items()},
+        boundary_dilation_ratio=boundary_dilation,
+        boundary_cpu_count=processes,
+        rle_iou_max_workers=processes,
+    )
     evaluator.params.maxDets = [max_detections]
     evaluator.evaluate()
     evaluator.accumulate()
     precision = np.asarray(evaluator.eval["precision"], dtype=np.float64)[..., 0]
-    overlaps = {(int(image), int(category)): np.asarray(iou, dtype=np.float64)
-                for (image, category), iou in evaluator.ious.items() if len(iou)}
-    return CocoEvaluation(np.where(precision < 0, np.nan, precision), overlaps,
-                          [int(image) for image in evaluator.params.imgIds],
-                          [int(category) for category in evaluator.params.catIds])
+    overlaps = {
+        (int(image), int(category)): np.asarray(iou, dtype=np.float64)
+        for (image, category), iou in evaluator.ious.items()
+        if len(iou)
+    }
+    return CocoEvaluation(
+        np.where(precision < 0, np.nan, precision),
+        overlaps,
+        [int(image) for image in evaluator.params.imgIds],
+        [int(category) for category in evaluator.params.catIds],
+    )
 
 
 def _truth(annotations: Annotations, with_masks: bool) -> dict[str, Any]:
@@ -64,11 +83,15 @@ def _truth(annotations: Annotations, with_masks: bool) -> dict[str, Any]:
     Annotations are numbered anew from 1: COCO's matching takes the id 0 for "unmatched".
     """
     keys = ["image_id", "category_id", "bbox", "area", *(["segmentation"] if with_masks else [])]
-    records = [{key: annotation[key] for key in keys}
-               | {"id": number, "iscrowd": int(annotation.get("iscrowd", 0))}
-               for number, annotation in enumerate(annotations["annotations"], start=1)]
-    return {"images": [dict(image) for image in annotations["images"]], "annotations": records,
-            "categories": [dict(category) for category in annotations["categories"]]}
+    records = [
+        {key: annotation[key] for key in keys} | {"id": number, "iscrowd": int(annotation.get("iscrowd", 0))}
+        for number, annotation in enumerate(annotations["annotations"], start=1)
+    ]
+    return {
+        "images": [dict(image) for image in annotations["images"]],
+        "annotations": records,
+        "categories": [dict(category) for category in annotations["categories"]],
+    }
 
 
 def _result(detection: Detection, kind: Kind) -> Detection:

@@ -22,9 +22,11 @@ from pipeline.evaluation.retention import retention
 
 SeedMatches = dict[int, Matches]  # seed -> the matches of the model trained with it
 
-NOTE = ("Intervals are 95 % bootstrap intervals over images. They do not hold the noise of training: between"
-        " seeds of one setting, differences of about 3 AP were measured at demo scale. Rows with one seed"
-        " say nothing about it.")
+NOTE = (
+    "Intervals are 95 % bootstrap intervals over images. They do not hold the noise of training: between"
+    " seeds of one setting, differences of about 3 AP were measured at demo scale. Rows with one seed"
+    " say nothing about it."
+)
 
 
 def compare(runs: dict[str, SeedMatches], oracles: dict[str, str], samples: int, seed: int) -> dict[str, Any]:
@@ -41,14 +43,25 @@ def compare(runs: dict[str, SeedMatches], oracles: dict[str, str], samples: int,
     resampled = {run: mean_figures(seeds, weights) for run, seeds in runs.items()}
     ap = {run: float(figures["AP"][0]) for run, figures in points.items()}
     drawn = {run: figures["AP"] for run, figures in resampled.items()}
-    rows = {run: {name: defined(values[0]) for name, values in points[run].items()}
-            | {"interval": {name: interval(values) for name, values in resampled[run].items()},
-               "seeds": seed_spread(seeds), "oracle": oracles[run],
-               "retention": retention(run, oracles[run], ap, drawn)}
-            for run, seeds in runs.items()}
+    rows = {
+        run: {name: defined(values[0]) for name, values in points[run].items()}
+        | {
+            "interval": {name: interval(values) for name, values in resampled[run].items()},
+            "seeds": seed_spread(seeds),
+            "oracle": oracles[run],
+            "retention": retention(run, oracles[run], ap, drawn),
+        }
+        for run, seeds in runs.items()
+    }
     differences = [_difference(a, b, ap, drawn) for a, b in combinations(runs, 2)]
-    return {"runs": rows, "differences": differences, "images": images, "bootstrap_samples": samples,
-            "bootstrap_seed": seed, "note": NOTE}
+    return {
+        "runs": rows,
+        "differences": differences,
+        "images": images,
+        "bootstrap_samples": samples,
+        "bootstrap_seed": seed,
+        "note": NOTE,
+    }
 
 
 def mean_figures(seeds: SeedMatches, weights: Weights) -> dict[str, Floats]:
@@ -65,15 +78,24 @@ def seed_spread(seeds: SeedMatches) -> dict[str, Any]:
         everything = np.ones((len(matches.image_ids), 1), dtype=np.int32)
         values[seed] = float(weighted_ap(matches, everything).mean())
     ap = np.asarray(list(values.values()))
-    return {"AP": {str(seed): defined(value) for seed, value in values.items()}, "min": defined(ap.min()),
-            "max": defined(ap.max()), "std": defined(ap.std(ddof=1)) if len(ap) > 1 else None}
+    return {
+        "AP": {str(seed): defined(value) for seed, value in values.items()},
+        "min": defined(ap.min()),
+        "max": defined(ap.max()),
+        "std": defined(ap.std(ddof=1)) if len(ap) > 1 else None,
+    }
 
 
 def _difference(a: str, b: str, ap: dict[str, float], drawn: dict[str, Floats]) -> dict[str, Any]:
     """AP(a) - AP(b), paired: both runs see the same images in every resample."""
     limits = interval(drawn[a] - drawn[b])
-    return {"a": a, "b": b, "AP": defined(ap[a] - ap[b]), "interval": limits,
-            "within_noise": None if limits is None else limits[0] <= 0 <= limits[1]}
+    return {
+        "a": a,
+        "b": b,
+        "AP": defined(ap[a] - ap[b]),
+        "interval": limits,
+        "within_noise": None if limits is None else limits[0] <= 0 <= limits[1],
+    }
 
 
 def _common_images(runs: dict[str, SeedMatches]) -> int:

@@ -28,8 +28,10 @@ def ap_figures(evaluation: CocoEvaluation) -> Figures:
 
 def ap_by_category(evaluation: CocoEvaluation, names: dict[int, str]) -> Figures:
     """Category name -> AP in percent; None for a category without objects."""
-    return {names[category]: percent(_mean(evaluation.precision[:, :, index, 0]))
-            for index, category in enumerate(evaluation.category_ids)}
+    return {
+        names[category]: percent(_mean(evaluation.precision[:, :, index, 0]))
+        for index, category in enumerate(evaluation.category_ids)
+    }
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -62,13 +62,23 @@ def _category_ap(matches: Matches, rows: slice, weights: Weights, objects: NDArr
         drawn = weights[:, chunk][images]
         seen = drawn.cumsum(axis=0, dtype=np.int32)
         for index in range(len(THRESHOLDS)):
-            result[chunk, index] = _curve_area(drawn, seen, np.flatnonzero(positive[:, index]),
-                                               np.flatnonzero(ignored[:, index]), objects[chunk])
+            result[chunk, index] = _curve_area(
+                drawn,
+                seen,
+                np.flatnonzero(positive[:, index]),
+                np.flatnonzero(ignored[:, index]),
+                objects[chunk],
+            )
     return result
 
 
-def _curve_area(drawn: Weights, seen: Weights, hits: NDArray[np.intp], ignored: NDArray[np.intp],
-                objects: NDArray[np.int64]) -> Floats:
+def _curve_area(
+    drawn: Weights,
+    seen: Weights,
+    hits: NDArray[np.intp],
+    ignored: NDArray[np.intp],
+    objects: NDArray[np.int64],
+) -> Floats:
     """(samples,) mean of the interpolated precision at the 101 recalls, at one IoU threshold.
 
     drawn: (n, samples) weight of every detection, best score first; seen: its running sum; hits, ignored:

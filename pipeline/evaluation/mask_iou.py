@@ -20,8 +20,9 @@ from pipeline.evaluation.results import (
 )
 
 
-def object_mask_iou(annotations: Annotations, in_boxes: list[dict[str, Any]],
-                    source: object = "in_boxes.json") -> NDArray[np.float64]:
+def object_mask_iou(
+    annotations: Annotations, in_boxes: list[dict[str, Any]], source: object = "in_boxes.json"
+) -> NDArray[np.float64]:
     """(N,) IoU in [0, 1] of every object (crowds left out, file order) with the mask given for its box.
 
     in_boxes: entries {annotation_id, image_id, segmentation as compressed RLE}.  Two empty masks have IoU
@@ -34,8 +35,7 @@ def object_mask_iou(annotations: Annotations, in_boxes: list[dict[str, Any]],
         mask = given.get(annotation["id"])
         problem = mask_problem(mask, sizes[annotation["image_id"]])
         if problem:
-            raise UserError(source, f"annotation {annotation['id']}", problem,
-                            REMEDY)
+            raise UserError(source, f"annotation {annotation['id']}", problem, REMEDY)
         ious.append(float(coco_mask.iou([mask], [annotation["segmentation"]], [0])[0, 0]))
     return np.asarray(ious, dtype=np.float64)
 
@@ -51,8 +51,9 @@ def mask_iou_figures(annotations: Annotations, ious: NDArray[np.float64]) -> dic
     figures: dict[str, Any] = {"mean": _mean(ious)}
     for name, (low, high) in AREAS.items():
         figures[name] = _mean(ious[(areas >= low) & (areas <= high)])
-    figures["per_category"] = {name: _mean(ious[categories == category])
-                               for category, name in category_names(annotations).items()}
+    figures["per_category"] = {
+        name: _mean(ious[categories == category]) for category, name in category_names(annotations).items()
+    }
     return figures
 
 

@@ -57,8 +57,13 @@ class Matches:
             raise UserError(path, "", "does not hold matches", "delete it and run `dvc repro`") from None
 
 
-def match(evaluation: CocoEvaluation, annotations: Annotations, detections: list[Detection],
-          max_detections: int, object_iou: NDArray[np.float64]) -> Matches:
+def match(
+    evaluation: CocoEvaluation,
+    annotations: Annotations,
+    detections: list[Detection],
+    max_detections: int,
+    object_iou: NDArray[np.float64],
+) -> Matches:
     """Match detections to objects as COCO does, from the overlaps that `evaluation` already has.
 
     object_iou: (N,) of the objects in file order, NaN where unknown.
@@ -74,8 +79,9 @@ def match(evaluation: CocoEvaluation, annotations: Annotations, detections: list
     blocks = []
     for pair in sorted(scores, key=lambda pair: (category_at[pair[1]], image_at[pair[0]])):
         best = np.sort(-np.asarray(scores[pair], dtype=np.float64), kind="stable")[:max_detections]
-        positive, ignored = _match_pair(evaluation.overlaps.get(pair), np.asarray(crowds.get(pair, ()), bool),
-                                        len(best))
+        positive, ignored = _match_pair(
+            evaluation.overlaps.get(pair), np.asarray(crowds.get(pair, ()), bool), len(best)
+        )
         place = np.full((len(best), 2), (image_at[pair[0]], category_at[pair[1]]), dtype=np.int32)
         blocks.append((place, -best, positive, ignored))
     return _join(evaluation, blocks, annotations, image_at, category_at, object_iou)
@@ -84,8 +90,9 @@ def match(evaluation: CocoEvaluation, annotations: Annotations, detections: list
 Block = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
 
 
-def _match_pair(overlaps: NDArray[np.float64] | None, crowd: NDArray[np.bool_],
-                count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _match_pair(
+    overlaps: NDArray[np.float64] | None, crowd: NDArray[np.bool_], count: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Match the detections, best first, of one image and category: (count, 10) true positive, ignored.
 
     COCO's rule: a detection takes the free object that it overlaps most, the last one of equals, if that
@@ -109,8 +116,14 @@ def _match_pair(overlaps: NDArray[np.float64] | None, crowd: NDArray[np.bool_],
     return positive, ignored & ~positive
 
 
-def _join(evaluation: CocoEvaluation, blocks: list[Block], annotations: Annotations,
-          image_at: dict[int, int], category_at: dict[int, int], object_iou: NDArray[np.float64]) -> Matches:
+def _join(
+    evaluation: CocoEvaluation,
+    blocks: list[Block],
+    annotations: Annotations,
+    image_at: dict[int, int],
+    category_at: dict[int, int],
+    object_iou: NDArray[np.float64],
+) -> Matches:
     wide = (0, len(THRESHOLDS))
     place = np.concatenate([np.empty((0, 2), np.int32), *(block[0] for block in blocks)])
     score = np.concatenate([np.empty(0), *(block[1] for block in blocks)])
@@ -119,8 +132,14 @@ def _join(evaluation: CocoEvaluation, blocks: list[Block], annotations: Annotati
     order = np.lexsort((-score, place[:, 1]))  # stable: ties keep the order of images
     own = [annotation for annotation in annotations["annotations"] if not annotation.get("iscrowd", 0)]
     return Matches(
-        np.asarray(evaluation.image_ids, np.int64), np.asarray(evaluation.category_ids, np.int64),
-        place[order, 0], place[order, 1], score[order], positive[order], ignored[order],
+        np.asarray(evaluation.image_ids, np.int64),
+        np.asarray(evaluation.category_ids, np.int64),
+        place[order, 0],
+        place[order, 1],
+        score[order],
+        positive[order],
+        ignored[order],
         np.asarray([image_at[annotation["image_id"]] for annotation in own], np.int32),
         np.asarray([category_at[annotation["category_id"]] for annotation in own], np.int32),
-        np.asarray(object_iou, np.float64))
+        np.asarray(object_iou, np.float64),
+    )

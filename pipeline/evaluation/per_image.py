@@ -12,8 +12,9 @@ from pycocotools import mask as coco_mask
 from pipeline.evaluation.results import Annotations, Detection, objects, without_mask
 
 
-def per_image_quality(annotations: Annotations, detections: list[Detection],
-                      score_threshold: float = 0.3) -> dict[int, float]:
+def per_image_quality(
+    annotations: Annotations, detections: list[Detection], score_threshold: float = 0.3
+) -> dict[int, float]:
     """Image id -> mean over its objects of the best overlap with a detection of the same category.
 
     In [0, 1]; overlaps are mask IoUs, or box IoUs when there are annotations without a mask.  Detections

@@ -33,8 +33,12 @@ def category_names(annotations: Annotations) -> dict[int, str]:
     """Category id -> name, ids ascending; the id is added to a name that occurs twice."""
     categories = sorted(annotations["categories"], key=lambda category: category["id"])
     uses = Counter(category["name"] for category in categories)
-    return {category["id"]: category["name"] if uses[category["name"]] == 1
-            else f"{category['name']} ({category['id']})" for category in categories}
+    return {
+        category["id"]: category["name"]
+        if uses[category["name"]] == 1
+        else f"{category['name']} ({category['id']})"
+        for category in categories
+    }
 
 
 def defined(value: float) -> float | None:
@@ -47,8 +51,9 @@ def percent(fraction: float) -> float | None:
     return defined(100.0 * fraction)
 
 
-def check_detections(annotations: Annotations, detections: list[Detection], *, masks: bool,
-                     source: object = "detections.json") -> None:
+def check_detections(
+    annotations: Annotations, detections: list[Detection], *, masks: bool, source: object = "detections.json"
+) -> None:
     """Raise UserError, naming `source` and the entry, for a detection that cannot be evaluated.
 
     That is: a missing key, an image or category that the annotations do not have, a score or box that is
@@ -62,8 +67,9 @@ def check_detections(annotations: Annotations, detections: list[Detection], *, m
             raise UserError(source, f"entry {index}", problem, REMEDY)
 
 
-def _problem(detection: Detection, sizes: dict[int, list[int]], categories: Collection[int],
-             masks: bool) -> str:
+def _problem(
+    detection: Detection, sizes: dict[int, list[int]], categories: Collection[int], masks: bool
+) -> str:
     missing = [key for key in ("image_id", "category_id", "score", "bbox") if key not in detection]
     if missing:
         return f"has no {', '.join(missing)}"

@@ -30,8 +30,14 @@ from pipeline.evaluation.results import (
 Metrics = dict[str, Any]
 
 
-def evaluate_run(annotations: Annotations, detections: list[Detection], in_boxes: list[dict[str, Any]] | None,
-                 settings: params.Evaluate, *, processes: int = 1) -> tuple[Metrics, Matches]:
+def evaluate_run(
+    annotations: Annotations,
+    detections: list[Detection],
+    in_boxes: list[dict[str, Any]] | None,
+    settings: params.Evaluate,
+    *,
+    processes: int = 1,
+) -> tuple[Metrics, Matches]:
     """Evaluate one seed's predictions; returns its figures and what the bootstrap needs.
 
     annotations: COCO json of val; detections: COCO results; in_boxes: masks given for ground-truth boxes,
@@ -45,16 +51,23 @@ def evaluate_run(annotations: Annotations, detections: list[Detection], in_boxes
     missing = without_mask(annotations)
     check_detections(annotations, detections, masks=not missing)
     boxes = evaluate_coco(annotations, detections, "box", settings.max_detections, processes=processes)
-    metrics: Metrics = {"box": ap_figures(boxes), "headline": "box" if missing else "mask",
-                        "images": len(annotations["images"]), "objects": len(objects(annotations)),
-                        "detections": len(detections), "not_computed": _not_computed(missing, annotations)}
+    metrics: Metrics = {
+        "box": ap_figures(boxes),
+        "headline": "box" if missing else "mask",
+        "images": len(annotations["images"]),
+        "objects": len(objects(annotations)),
+        "detections": len(detections),
+        "not_computed": _not_computed(missing, annotations),
+    }
     headline, ious = boxes, np.full(metrics["objects"], np.nan)
     if not missing:
-        headline = evaluate_coco(annotations, detections, "mask", settings.max_detections,
-                                 processes=processes)
+        headline = evaluate_coco(
+            annotations, detections, "mask", settings.max_detections, processes=processes
+        )
         metrics["mask"] = ap_figures(headline)
-        metrics["boundary"] = boundary_figures(annotations, detections, settings.max_detections,
-                                               settings.boundary_dilation, processes)
+        metrics["boundary"] = boundary_figures(
+            annotations, detections, settings.max_detections, settings.boundary_dilation, processes
+        )
         if in_boxes is None:
             metrics["not_computed"] = ["mask_iou: there are no masks for the ground-truth boxes"]
         else:

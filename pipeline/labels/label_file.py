@@ -52,8 +52,12 @@ class LabelFile:
         try:
             return _read(path, content)
         except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(path, "", f"is not a label file in COCO format ({type(error).__name__}: {error})",
-                            "run `dvc repro` to make it anew") from None
+            raise UserError(
+                path,
+                "",
+                f"is not a label file in COCO format ({type(error).__name__}: {error})",
+                "run `dvc repro` to make it anew",
+            ) from None
 
 
 def _read(path: Path, content: dict[str, Any]) -> LabelFile:

@@ -20,22 +20,34 @@ def make_labels(annotations: dict[str, Any], kind: Kind, source: object = "annot
     instances = [row for row in annotations["annotations"] if not row["iscrowd"]]
     usable = [row for row in instances if kind == "boxes" or "segmentation" in row]
     if instances and not usable:
-        raise UserError(source, "", "has boxes but no masks, so it cannot give mask labels",
-                        "box supervision (boxinst) works with it: remove the mask labels and their runs")
-    left_out = {"crowds": len(annotations["annotations"]) - len(instances),
-                "without_mask": len(instances) - len(usable)}
+        raise UserError(
+            source,
+            "",
+            "has boxes but no masks, so it cannot give mask labels",
+            "box supervision (boxinst) works with it: remove the mask labels and their runs",
+        )
+    left_out = {
+        "crowds": len(annotations["annotations"]) - len(instances),
+        "without_mask": len(instances) - len(usable),
+    }
     return {
         "info": {"kind": kind, "left_out": left_out},
-        "images": [{key: row[key] for key in ("id", "file_name", "width", "height")}
-                   for row in annotations["images"]],
+        "images": [
+            {key: row[key] for key in ("id", "file_name", "width", "height")} for row in annotations["images"]
+        ],
         "annotations": [_label(row, kind) for row in usable],
         "categories": [{"id": row["id"], "name": row["name"]} for row in annotations["categories"]],
     }
 
 
 def _label(row: dict[str, Any], kind: Kind) -> dict[str, Any]:
-    label = {"id": row["id"], "image_id": row["image_id"], "category_id": row["category_id"],
-             "bbox": row["bbox"], "iscrowd": 0}
+    label = {
+        "id": row["id"],
+        "image_id": row["image_id"],
+        "category_id": row["category_id"],
+        "bbox": row["bbox"],
+        "iscrowd": 0,
+    }
     if kind == "boxes":
         return {**label, "area": row["bbox"][2] * row["bbox"][3]}
     return {**label, "area": row["area"], "segmentation": row["segmentation"]}

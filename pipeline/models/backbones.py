@@ -35,8 +35,9 @@ class Backbone(nn.Module):
     (B, h, w, C).
     """
 
-    def __init__(self, network: nn.Module, channels: dict[int, int], ends: dict[int, str],
-                 channels_last: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, channels: dict[int, int], ends: dict[int, str], channels_last: bool = False
+    ) -> None:
         super().__init__()
         self.network, self.channels, self.ends = network, channels, ends
         self.channels_last = channels_last
@@ -83,8 +84,9 @@ def load_backbone(backbone: Backbone, path: Path) -> None:
     except FileNotFoundError:
         raise UserError(path, "", "file not found", "run `dvc repro` to make it") from None
     except (SafetensorError, OSError) as error:
-        raise UserError(path, "", f"not a safetensors file ({error})",
-                        "delete it and run `dvc repro`") from None
+        raise UserError(
+            path, "", f"not a safetensors file ({error})", "delete it and run `dvc repro`"
+        ) from None
     if state:
         check_tensors(backbone, state, path)
         # Not strict: frozen batch norms have no counter of batches.
@@ -95,8 +97,10 @@ def check_tensors(backbone: Backbone, state: dict[str, Tensor], path: Path) -> N
     """Raise UserError unless `state` has exactly the backbone's tensors, each in its shape."""
     wanted, given = _shapes(backbone.network.state_dict()), _shapes(state)
     remedy = "use weights of the same architecture"
-    for problem, names in (("missing", wanted.keys() - given.keys()),
-                           ("unexpected", given.keys() - wanted.keys())):
+    for problem, names in (
+        ("missing", wanted.keys() - given.keys()),
+        ("unexpected", given.keys() - wanted.keys()),
+    ):
         if names:
             raise UserError(path, min(names), f"{problem} tensor (the first of {len(names)})", remedy)
     for name, shape in wanted.items():
@@ -105,8 +109,11 @@ def check_tensors(backbone: Backbone, state: dict[str, Tensor], path: Path) -> N
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()
-            if not name.endswith(".num_batches_tracked")}
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in state.items()
+        if not name.endswith(".num_batches_tracked")
+    }
 
 
 def _small() -> Backbone:
@@ -120,13 +127,21 @@ def _from_timm(name: str) -> Backbone:
     info = cast(_FeatureInfo, network.feature_info)
     strides = info.reduction()
     if len(strides) < 2 or any(fine >= coarse for fine, coarse in pairwise(strides)):
-        raise UserError("params.yaml", name, f"gives maps of strides {strides}, and a pyramid needs growing"
-                        " ones", "choose a network with stages, such as resnet50 or convnext_tiny")
+        raise UserError(
+            "params.yaml",
+            name,
+            f"gives maps of strides {strides}, and a pyramid needs growing ones",
+            "choose a network with stages, such as resnet50 or convnext_tiny",
+        )
     if any(getattr(module, "strict_img_size", False) for module in network.modules()):
         network = _create_timm(name, strict_img_size=False)  # the default takes images of one size only
     channels_last = getattr(network, "output_fmt", None) == "NHWC"
-    return Backbone(network, dict(zip(strides, info.channels(), strict=True)),
-                    dict(zip(strides, info.module_name(), strict=True)), channels_last)
+    return Backbone(
+        network,
+        dict(zip(strides, info.channels(), strict=True)),
+        dict(zip(strides, info.module_name(), strict=True)),
+        channels_last,
+    )
 
 
 def _create_timm(name: str, **options: Any) -> nn.Module:
@@ -134,7 +149,7 @@ def _create_timm(name: str, **options: Any) -> nn.Module:
 
     Raises UserError for a name that timm does not know, or whose features it cannot tap.
     """
-    listing = "list names by `python -c \"import timm; print(*timm.list_models())\"`"
+    listing = 'list names by `python -c "import timm; print(*timm.list_models())"`'
     if not timm.is_model(name):
         raise UserError("params.yaml", name, "is neither `small` nor a network that timm knows", listing)
     try:
@@ -164,8 +179,13 @@ def _frozen_modules(backbone: Backbone, name: str, frozen_stages: int) -> Iterat
     stem_only = frozen_stages == 1 and 2 not in backbone.ends  # then the stem leads to stride 4 at once
     end = backbone.ends.get(4 if stem_only else 2**frozen_stages)
     if end is None:
-        raise UserError("params.yaml", name, f"frozen_stages {frozen_stages} is not possible: its maps have"
-                        f" the strides {sorted(backbone.ends)}", "choose a smaller frozen_stages")
+        raise UserError(
+            "params.yaml",
+            name,
+            f"frozen_stages {frozen_stages} is not possible: its maps have"
+            f" the strides {sorted(backbone.ends)}",
+            "choose a smaller frozen_stages",
+        )
     reached = False
     for path, module in backbone.network.named_modules():
         inside = f"{_flat(path)}_".startswith(f"{_flat(end)}_")
@@ -174,8 +194,12 @@ def _frozen_modules(backbone: Backbone, name: str, frozen_stages: int) -> Iterat
             return
         yield path, module
     if not reached:
-        raise UserError("params.yaml", name, f"its stages cannot be frozen: there is no module {end}",
-                        "set frozen_stages to 0")
+        raise UserError(
+            "params.yaml",
+            name,
+            f"its stages cannot be frozen: there is no module {end}",
+            "set frozen_stages to 0",
+        )
 
 
 def _flat(path: str) -> str:

@@ -27,8 +27,9 @@ def test_verdict_is_the_expected_one(case: dict[str, Any]) -> None:
         assert part in text
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "mean_rgb_after_loading" in case],
-                         ids=lambda case: case["case"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "mean_rgb_after_loading" in case], ids=lambda case: case["case"]
+)
 def test_unusual_images_have_the_right_colours(case: dict[str, Any]) -> None:
     for name, mean in case["mean_rgb_after_loading"].items():
         pixels = read_image(FOLDER / case["images"] / name)

@@ -36,11 +36,22 @@ def folder(tmp_path: Path) -> Path:
 
 
 def coco() -> dict[str, Any]:
-    images = [{"id": key, "file_name": name, "width": WIDTH, "height": HEIGHT}
-              for key, name in ((1, "a.png"), (2, "b.png"))]
-    annotations = [{"id": key, "image_id": image, "category_id": 7, "bbox": [5, 5, 15, 10], "area": 150,
-                    "iscrowd": 0, "segmentation": copy.deepcopy(POLYGON)}
-                   for key, image in ((11, 1), (12, 1), (13, 2))]
+    images = [
+        {"id": key, "file_name": name, "width": WIDTH, "height": HEIGHT}
+        for key, name in ((1, "a.png"), (2, "b.png"))
+    ]
+    annotations = [
+        {
+            "id": key,
+            "image_id": image,
+            "category_id": 7,
+            "bbox": [5, 5, 15, 10],
+            "area": 150,
+            "iscrowd": 0,
+            "segmentation": copy.deepcopy(POLYGON),
+        }
+        for key, image in ((11, 1), (12, 1), (13, 2))
+    ]
     return {"images": images, "annotations": annotations, "categories": [{"id": 7, "name": "thing"}]}
 
 
@@ -294,8 +305,10 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, "missing"),
     "empty": (lambda path: path.write_bytes(b""), "empty"),
     "text": (lambda path: path.write_text("hello"), "not an image"),
-    "postscript": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n"),
-                   "not an image"),
+    "postscript": (
+        lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n"),
+        "not an image",
+    ),
     "cut_off": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "incomplete or damaged"),
     "folder": (_replace_by_folder, "is a folder"),
     "pipe": (_replace_by_pipe, "not a regular file"),
@@ -352,10 +365,12 @@ def test_many_findings_of_a_kind_are_one_line_with_a_count(folder: Path) -> None
     assert "and 45 more" in line
 
 
-@pytest.mark.parametrize(("orientation", "size", "kept"), [(6, (30, 40), True), (6, (40, 30), False),
-                                                          (3, (40, 30), True)])
-def test_exif_orientation_decides_which_size_fits(folder: Path, orientation: int, size: tuple[int, int],
-                                                  kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("orientation", "size", "kept"), [(6, (30, 40), True), (6, (40, 30), False), (3, (40, 30), True)]
+)
+def test_exif_orientation_decides_which_size_fits(
+    folder: Path, orientation: int, size: tuple[int, int], kept: bool
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.new("RGB", (40, 30)).save(folder / "images" / "a.png", exif=exif)
@@ -398,8 +413,9 @@ def test_a_missing_images_folder_is_refused(folder: Path) -> None:
         read_coco(folder / "a.json", folder / "nowhere", 1)
 
 
-def test_several_processes_report_the_same_in_the_same_order(folder: Path, monkeypatch: pytest.MonkeyPatch
-                                                             ) -> None:
+def test_several_processes_report_the_same_in_the_same_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "images" / "b.png").write_bytes(b"")
     names = ["a.png", "b.png", "missing.png"] * 30
     alone = list(coco_images.check_files(folder / "images", names, 1))
@@ -413,14 +429,38 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, item in inner for place in _places(item, (*path, key)))]
 
 
-ODD_VALUES = [None, True, False, 0, -1, 3, 2**40, 10**400, 0.5, -1e300, float("nan"), float("inf"), "", "7",
-              "\0", "../a.png", "\udfff", [], [[]], [None], ["a"], {}, {"size": [30, 40], "counts": "1"}]
+ODD_VALUES = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    3,
+    2**40,
+    10**400,
+    0.5,
+    -1e300,
+    float("nan"),
+    float("inf"),
+    "",
+    "7",
+    "\0",
+    "../a.png",
+    "\udfff",
+    [],
+    [[]],
+    [None],
+    ["a"],
+    {},
+    {"size": [30, 40], "counts": "1"},
+]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(place=st.sampled_from(_places(coco())[1:]), value=st.sampled_from(ODD_VALUES), remove=st.booleans())
 def test_whatever_one_value_is_nothing_is_lost_or_changed_in_silence(
-        folder: Path, place: tuple[Any, ...], value: Any, remove: bool) -> None:
+    folder: Path, place: tuple[Any, ...], value: Any, remove: bool
+) -> None:
     def edit(content: dict[str, Any]) -> None:
         parent = content
         for key in place[:-1]:
@@ -439,6 +479,7 @@ def test_whatever_one_value_is_nothing_is_lost_or_changed_in_silence(
     json.dumps(checked.coco, allow_nan=False, ensure_ascii=False).encode("utf-8")  # can be written
     if not checked.warnings:
         assert [(row["id"], row["bbox"]) for row in checked.coco["annotations"]] == [
-            (row["id"], row["bbox"]) for row in written["annotations"]]
+            (row["id"], row["bbox"]) for row in written["annotations"]
+        ]
         assert checked.coco["categories"] == written["categories"]
         assert len(checked.images) == len(written["images"])

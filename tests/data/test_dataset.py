@@ -48,9 +48,14 @@ def labels(folder: Path, kind: str = "masks", **changes: Any) -> LabelFile:
         rows.append({**row, "segmentation": encode(mask)[0]} if kind == "masks" else row)
     value = {
         "info": {"kind": kind},
-        "images": [{"id": key, "file_name": f"{key}.png", "width": width, "height": height}
-                   for key, (height, width) in SIZES.items()],
-        "annotations": rows, "categories": [{"id": 5, "name": "thing"}], **changes}
+        "images": [
+            {"id": key, "file_name": f"{key}.png", "width": width, "height": height}
+            for key, (height, width) in SIZES.items()
+        ],
+        "annotations": rows,
+        "categories": [{"id": 5, "name": "thing"}],
+        **changes,
+    }
     (folder / "labels.json").write_text(json.dumps(value))
     return LabelFile.read(folder / "labels.json")
 

@@ -61,7 +61,11 @@ def test_zips_give_every_image_back(zip_store: Path) -> None:
     for n in (1, 2, 3, 4, 5):
         np.testing.assert_array_equal(store.read(n), pixels(n))
     assert sorted(path.name for path in zip_store.iterdir()) == [
-        "images-000.zip", "images-001.zip", "images-002.zip", "images.json"]
+        "images-000.zip",
+        "images-001.zip",
+        "images-002.zip",
+        "images.json",
+    ]
 
 
 def test_equal_images_give_equal_bytes(tmp_path: Path) -> None:
@@ -76,8 +80,9 @@ def test_no_images_is_a_list_without_shards(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["images.json"]
 
 
-def test_a_folder_store_reads_relative_to_the_root(folder_store: Path, monkeypatch: pytest.MonkeyPatch
-                                                   ) -> None:
+def test_a_folder_store_reads_relative_to_the_root(
+    folder_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     np.testing.assert_array_equal(ImageStore.open(folder_store, folder_store.parent).read(2), pixels(2))
     monkeypatch.chdir(folder_store.parent)
     np.testing.assert_array_equal(ImageStore.open(Path("train")).read(1), pixels(1))
@@ -138,14 +143,16 @@ def test_another_json_is_no_image_list(tmp_path: Path, content: object) -> None:
         ImageStore.open(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "x/y/a.jpg", "a..b.jpg", "...", "été 图.jpg", "./a.jpg",
-                                  "a:b.jpg"])
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "x/y/a.jpg", "a..b.jpg", "...", "été 图.jpg", "./a.jpg", "a:b.jpg"]
+)
 def test_names_inside_a_folder_are_accepted(name: str) -> None:
     assert leaves_folder(name) == ""
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../a", "x/../../a", "/a", "\\a", "\\\\host\\a", "C:/a",
-                                  "x\\..\\a", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../a", "x/../../a", "/a", "\\a", "\\\\host\\a", "C:/a", "x\\..\\a", "a\0b"]
+)
 def test_other_names_are_not(name: str) -> None:
     assert leaves_folder(name)
 

@@ -35,12 +35,14 @@ def test_grey_is_repeated() -> None:
 
 def test_one_bit_is_black_and_white() -> None:
     bits = RAMP > 100
-    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(bits))).pixels,
-                                  grey(bits.astype(np.uint8) * 255))
+    np.testing.assert_array_equal(
+        decode_image(encoded(Image.fromarray(bits))).pixels, grey(bits.astype(np.uint8) * 255)
+    )
 
 
-@pytest.mark.parametrize(("kind", "dtype"), [("PNG", np.uint16), ("TIFF", np.uint16), ("TIFF", np.int32),
-                                            ("PPM", np.uint16)])
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("PNG", np.uint16), ("TIFF", np.uint16), ("TIFF", np.int32), ("PPM", np.uint16)]
+)
 def test_sixteen_bits_are_scaled_not_clipped(kind: str, dtype: type) -> None:
     wide = RAMP.astype(dtype) * 257
     np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(wide), kind)).pixels, grey(RAMP))
@@ -74,14 +76,23 @@ def test_transparency_is_laid_on_white(mode: str) -> None:
 def test_a_transparent_colour_of_an_rgb_image_is_white() -> None:
     image = Image.new("RGB", (2, 1), (1, 2, 3))
     image.putpixel((1, 0), (9, 8, 7))
-    np.testing.assert_array_equal(decode_image(encoded(image, transparency=(1, 2, 3))).pixels,
-                                  [[[255] * 3, [9, 8, 7]]])
+    np.testing.assert_array_equal(
+        decode_image(encoded(image, transparency=(1, 2, 3))).pixels, [[[255] * 3, [9, 8, 7]]]
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_is_turned_upright(orientation: int) -> None:
-    stored = {1: RAMP, 2: RAMP[:, ::-1], 3: RAMP[::-1, ::-1], 4: RAMP[::-1], 5: RAMP.T, 6: RAMP.T[::-1],
-              7: RAMP.T[::-1, ::-1], 8: RAMP.T[:, ::-1]}[orientation]
+    stored = {
+        1: RAMP,
+        2: RAMP[:, ::-1],
+        3: RAMP[::-1, ::-1],
+        4: RAMP[::-1],
+        5: RAMP.T,
+        6: RAMP.T[::-1],
+        7: RAMP.T[::-1, ::-1],
+        8: RAMP.T[:, ::-1],
+    }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
     decoded = decode_image(encoded(Image.fromarray(np.ascontiguousarray(stored)), exif=exif))

@@ -36,9 +36,19 @@ def root(tmp_path: Path) -> Path:
 
 def coco(keys: tuple[int, ...], categories: list[dict[str, Any]] = CATEGORIES) -> dict[str, Any]:
     boxes = ([0, 0, 20, 20], [5, 5, 50, 50], [0, 0, 120, 110])
-    rows = [{"id": 10 * key + place, "image_id": key, "category_id": 8, "bbox": [x, y, w, h], "area": w * h,
-             "iscrowd": 0, "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
-            for key in keys for place, (x, y, w, h) in enumerate(boxes)]
+    rows = [
+        {
+            "id": 10 * key + place,
+            "image_id": key,
+            "category_id": 8,
+            "bbox": [x, y, w, h],
+            "area": w * h,
+            "iscrowd": 0,
+            "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
+        }
+        for key in keys
+        for place, (x, y, w, h) in enumerate(boxes)
+    ]
     images = [{"id": key, "file_name": f"{key}.png", "width": 160, "height": 120} for key in keys]
     return {"images": images, "annotations": rows, "categories": categories}
 
@@ -48,8 +58,13 @@ def write(path: Path, value: Any) -> None:
 
 
 def params(**changes: Any) -> CocoFolder:
-    paths = {"train_json": "data/mine/train.json", "train_images": "data/mine/train",
-             "val_json": "data/mine/val.json", "val_images": "data/mine/val", "processes": 1}
+    paths = {
+        "train_json": "data/mine/train.json",
+        "train_images": "data/mine/train",
+        "val_json": "data/mine/val.json",
+        "val_images": "data/mine/val",
+        "processes": 1,
+    }
     return CocoFolder(**{**paths, **changes})
 
 
@@ -58,8 +73,12 @@ def test_the_files_are_complete_and_hold_no_absolute_path(root: Path) -> None:
     summary = import_coco(params(), root, out)
     assert summary == json.loads((out / "summary.json").read_text())
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.json")) == [
-        "annotations/train.json", "annotations/val.json", "summary.json", "train/images.json",
-        "val/images.json"]
+        "annotations/train.json",
+        "annotations/val.json",
+        "summary.json",
+        "train/images.json",
+        "val/images.json",
+    ]
     listed = json.loads((out / "train" / "images.json").read_text())
     assert listed["source"] == {"kind": "folder", "path": "data/mine/train"}
     assert "annotations" not in listed
@@ -73,8 +92,10 @@ def test_the_summary_counts(root: Path) -> None:
     assert [train[key] for key in ("images", "annotations", "with_masks", "crowds")] == [2, 6, 6, 0]
     assert [train[key] for key in ("small", "medium", "large")] == [2, 2, 2]
     assert train["median_size"] == {"width": 160, "height": 120}
-    assert train["categories"] == [{"id": 3, "name": "a", "instances": 0},
-                                   {"id": 8, "name": "b", "instances": 6}]
+    assert train["categories"] == [
+        {"id": 3, "name": "a", "instances": 0},
+        {"id": 8, "name": "b", "instances": 6},
+    ]
 
 
 def test_equal_input_gives_equal_bytes(root: Path) -> None:
@@ -130,18 +151,26 @@ def test_splits_without_masks_or_annotations_are_reported(root: Path) -> None:
     write(root / "data" / "mine" / "val.json", boxes)
     write(root / "data" / "mine" / "train.json", {**coco((1, 2)), "annotations": []})
     warnings = import_coco(params(), root, root / "out")["warnings"]
-    assert warnings == ["train: there are no annotations",
-                        "val: there are no masks, so no mask AP can be computed"]
+    assert warnings == [
+        "train: there are no annotations",
+        "val: there are no masks, so no mask AP can be computed",
+    ]
 
 
-@pytest.mark.parametrize(("name", "images", "annotations"), [("coco-mini", (215, 116), (2035, 1029)),
-                                                            ("nuclei-mini", (64, 33), (3031, 1385))])
-def test_real_datasets_come_through_whole(shared_data: Path, tmp_path: Path, name: str,
-                                          images: tuple[int, int], annotations: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("name", "images", "annotations"),
+    [("coco-mini", (215, 116), (2035, 1029)), ("nuclei-mini", (64, 33), (3031, 1385))],
+)
+def test_real_datasets_come_through_whole(
+    shared_data: Path, tmp_path: Path, name: str, images: tuple[int, int], annotations: tuple[int, int]
+) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / name).symlink_to(shared_data / "data" / name)
-    paths = {f"{split}_{key}": f"data/{name}/{place}" for split in ("train", "val")
-             for key, place in (("json", f"annotations/instances_{split}.json"), ("images", "images"))}
+    paths = {
+        f"{split}_{key}": f"data/{name}/{place}"
+        for split in ("train", "val")
+        for key, place in (("json", f"annotations/instances_{split}.json"), ("images", "images"))
+    }
     summary = import_coco(CocoFolder(**paths, processes=1), tmp_path, tmp_path / "out")
     assert summary["warnings"] == []
     figures = [summary["splits"][split] for split in ("train", "val")]
@@ -157,9 +186,14 @@ def _assert_ids_round_trip(folder: Path, source: Path) -> None:
     for kind in ("boxes", "masks"):
         write(folder / "labels.json", make_labels(prepared, kind))
         labels = LabelFile.read(folder / "labels.json")
-        found = {(int(key), image_id, labels.categories[label].id)
-                 for image_id, image in labels.images.items()
-                 for key, label in zip(image.annotation_ids, image.labels, strict=True)}
-        wanted = {(row["id"], row["image_id"], row["category_id"])
-                  for row in json.loads(source.read_text())["annotations"] if not row["iscrowd"]}
+        found = {
+            (int(key), image_id, labels.categories[label].id)
+            for image_id, image in labels.images.items()
+            for key, label in zip(image.annotation_ids, image.labels, strict=True)
+        }
+        wanted = {
+            (row["id"], row["image_id"], row["category_id"])
+            for row in json.loads(source.read_text())["annotations"]
+            if not row["iscrowd"]
+        }
         assert found == wanted

@@ -43,7 +43,7 @@ def _spans(masks: np.ndarray) -> np.ndarray:
     result = np.zeros_like(masks)
     for span, mask in zip(result, masks, strict=True):
         rows, columns = np.where(mask)
-        span[rows.min():rows.max() + 1, columns.min():columns.max() + 1] = True
+        span[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
     return result
 
 
@@ -77,8 +77,9 @@ def test_scenes_have_the_sizes_and_counts_they_should(scenes: list[Scene]) -> No
 
 
 def test_objects_do_not_fill_their_boxes(scenes: list[Scene]) -> None:
-    shares = np.concatenate([
-        scene.masks.sum(axis=(1, 2)) / bounding_boxes(scene.masks).sum(axis=(1, 2)) for scene in scenes])
+    shares = np.concatenate(
+        [scene.masks.sum(axis=(1, 2)) / bounding_boxes(scene.masks).sum(axis=(1, 2)) for scene in scenes]
+    )
     assert 0.48 < shares.mean() < 0.60
 
 

@@ -36,7 +36,7 @@ def samples(draw: st.DrawFn) -> Sample:
     masks = torch.zeros(count, height, width, dtype=torch.bool)
     for mask in masks:
         x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
-        mask[y:draw(st.integers(y + 1, height)), x:draw(st.integers(x + 1, width))] = True
+        mask[y : draw(st.integers(y + 1, height)), x : draw(st.integers(x + 1, width))] = True
     return sample(masks, draw(st.integers(0, 99)))
 
 
@@ -99,13 +99,15 @@ def test_enlarging_by_a_whole_factor_keeps_boxes_around_masks(value: Sample, fac
 
 
 @given(value=samples(), size=st.tuples(st.integers(2, 40), st.integers(2, 40)))
-def test_resized_masks_are_nearest_exact_and_within_a_pixel_of_their_boxes(value: Sample,
-                                                                           size: tuple[int, int]) -> None:
+def test_resized_masks_are_nearest_exact_and_within_a_pixel_of_their_boxes(
+    value: Sample, size: tuple[int, int]
+) -> None:
     small = resize(value, size)
     masks, before = small.target.masks.as_subclass(Tensor), value.target.masks.as_subclass(Tensor)
     if len(before):
-        expected = torch.nn.functional.interpolate(before[None].to(torch.uint8), size,
-                                                   mode="nearest-exact")[0].bool()
+        expected = torch.nn.functional.interpolate(before[None].to(torch.uint8), size, mode="nearest-exact")[
+            0
+        ].bool()
         assert torch.equal(masks, expected)
     for mask, box in zip(masks, small.target.boxes, strict=True):
         if mask.any():
@@ -127,9 +129,16 @@ def test_an_unchanged_size_is_not_resampled() -> None:
     assert resize_short_side(value, 6, 100) is value
 
 
-@pytest.mark.parametrize(("size", "expected"), [((480, 640), (800, 1067)), ((640, 480), (1067, 800)),
-                                                ((427, 640), (800, 1199)), ((300, 900), (444, 1333)),
-                                                ((1, 5000), (1, 1333))])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((480, 640), (800, 1067)),
+        ((640, 480), (1067, 800)),
+        ((427, 640), (800, 1199)),
+        ((300, 900), (444, 1333)),
+        ((1, 5000), (1, 1333)),
+    ],
+)
 def test_sizes_for_800_and_1333(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert resized_size(size, 800, 1333) == expected
 
@@ -143,16 +152,23 @@ def test_sizes_keep_within_both_limits(height: int, width: int, short: int, long
 
 
 def augmentation(**changes: object) -> Augmentation:
-    values = {"short_sides": (8, 12), "max_side": 30, "horizontal_flip": 0.5, "vertical_flip": 0.5,
-              "transpose": 0.5}
+    values = {
+        "short_sides": (8, 12),
+        "max_side": 30,
+        "horizontal_flip": 0.5,
+        "vertical_flip": 0.5,
+        "transpose": 0.5,
+    }
     return Augmentation(**{**values, **changes})
 
 
 @settings(max_examples=30)
 @given(value=samples(), seed=st.integers(0, 50))
 def test_augmentation_depends_on_its_generator_alone(value: Sample, seed: int) -> None:
-    assert_equal(augment(value, augmentation(), np.random.default_rng(seed)),
-                 augment(value, augmentation(), np.random.default_rng(seed)))
+    assert_equal(
+        augment(value, augmentation(), np.random.default_rng(seed)),
+        augment(value, augmentation(), np.random.default_rng(seed)),
+    )
 
 
 def test_augmentation_draws_all_sides_and_flips() -> None:

@@ -37,11 +37,12 @@ def test_other_key_is_ignored_in_one_line(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])
-def test_cut_off_file_is_ignored_in_one_line(tmp_path: Path, share: float,
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+def test_cut_off_file_is_ignored_in_one_line(
+    tmp_path: Path, share: float, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_checkpoint(tmp_path, "key", {"model": torch.zeros(1000)})
     path = tmp_path / "state.pt"
-    path.write_bytes(path.read_bytes()[:int(share * path.stat().st_size)])
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     assert load_checkpoint(tmp_path, "key") is None
     assert capsys.readouterr().err.count("\n") == 1
 

@@ -28,8 +28,12 @@ sys.stdin.read()
 @contextmanager
 def another_trainer(folder: Path) -> Iterator[subprocess.Popen[str]]:
     folder.mkdir(exist_ok=True)
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(folder / "lock")], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
         yield process

@@ -76,8 +76,9 @@ def test_checkpoint_of_another_key_is_not_used(tiny: ModuleType, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_stops_with_a_checkpoint(tiny: ModuleType, tmp_path: Path, number: signal.Signals, status: int,
-                                        capsys: pytest.CaptureFixture[str]) -> None:
+def test_signal_stops_with_a_checkpoint(
+    tiny: ModuleType, tmp_path: Path, number: signal.Signals, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     handlers = [signal.getsignal(item) for item in (signal.SIGINT, signal.SIGTERM)]
     stopped = tiny.Regression(lambda step: os.kill(os.getpid(), number) if step == 6 else None, noise=0.1)
     with pytest.raises(SystemExit) as caught:
@@ -140,8 +141,10 @@ def test_undefined_metrics_are_left_out(tiny: ModuleType, tmp_path: Path) -> Non
     class Sometimes(tiny.Regression):  # type: ignore[name-defined, misc]
         def losses(self, batch: object, step: int) -> dict[str, Tensor]:
             values: dict[str, Tensor] = super().losses(batch, step)
-            return values | {"metric_odd": torch.tensor(float(step) if step % 2 else float("nan")),
-                             "metric_never": torch.tensor(float("nan"))}
+            return values | {
+                "metric_odd": torch.tensor(float(step) if step % 2 else float("nan")),
+                "metric_never": torch.tensor(float("nan")),
+            }
 
     rows = tiny.train(tmp_path, Sometimes()).history
     assert [row["odd"] for row in rows] == [2, 6, 10, 14, 18, 22]  # means of 1 and 3, of 5 and 7, ...
@@ -166,8 +169,18 @@ def test_averaged_weights_are_the_result(tiny: ModuleType, tmp_path: Path) -> No
 def test_gradients_are_clipped(tiny: ModuleType, tmp_path: Path) -> None:
     method = tiny.Regression()
     before = weights(method)
-    tiny.train(tmp_path, method, steps=1, optimizer="sgd", momentum=0.0, weight_decay=0.0, learning_rate=0.5,
-               schedule="constant", warmup_steps=0, clip_norm=1e-3)
+    tiny.train(
+        tmp_path,
+        method,
+        steps=1,
+        optimizer="sgd",
+        momentum=0.0,
+        weight_decay=0.0,
+        learning_rate=0.5,
+        schedule="constant",
+        warmup_steps=0,
+        clip_norm=1e-3,
+    )
     change = torch.cat([(a - b).flatten() for a, b in zip(before, weights(method), strict=True)])
     assert change.norm().item() == pytest.approx(0.5e-3, rel=1e-2)
 
@@ -217,11 +230,19 @@ def test_mistakes_in_the_data_pass_unchanged(tiny: ModuleType, tmp_path: Path) -
     assert (caught.value.record, caught.value.remedy) == ("7.png", "download it again")
 
 
-def test_impossible_trainings_are_refused(tiny: ModuleType, tmp_path: Path,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impossible_trainings_are_refused(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="no image"):
-        fit(tiny.Regression(), tiny.Pictures(0), tiny.settings(), seed=0, checkpoint=tmp_path, key="",
-            name="tiny")
+        fit(
+            tiny.Regression(),
+            tiny.Pictures(0),
+            tiny.settings(),
+            seed=0,
+            checkpoint=tmp_path,
+            key="",
+            name="tiny",
+        )
     monkeypatch.setattr(loop, "process_count", lambda: 3)
     with pytest.raises(UserError, match="batch_size 4 cannot be shared by 3 processes"):
         tiny.train(tmp_path)

@@ -20,8 +20,10 @@ def test_groups_by_rate_and_decay(tiny: ModuleType) -> None:
     module = network()
     training = tiny.settings(learning_rate=0.5, backbone_rate=0.1, weight_decay=0.3, norm_weight_decay=0.2)
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-    groups = {(group["lr"], group["weight_decay"]): [names[id(item)] for item in group["params"]]
-              for group in parameter_groups(module, training)}
+    groups = {
+        (group["lr"], group["weight_decay"]): [names[id(item)] for item in group["params"]]
+        for group in parameter_groups(module, training)
+    }
     assert groups == {
         (0.05, 0.2): ["backbone.1.weight", "backbone.1.bias"],
         (0.05, 0.3): ["backbone.2.weight", "backbone.2.bias"],
@@ -42,8 +44,9 @@ def test_frozen_parameters_stay(tiny: ModuleType) -> None:
 def test_sgd_follows_its_formula(tiny: ModuleType) -> None:
     layer = nn.Linear(1, 1, bias=False)
     nn.init.constant_(layer.weight, 2.0)
-    optimizer = make_optimizer(layer, tiny.settings(optimizer="sgd", learning_rate=0.1, momentum=0.9,
-                                                    weight_decay=0.5))
+    optimizer = make_optimizer(
+        layer, tiny.settings(optimizer="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.5)
+    )
     for expected in (2.0 - 0.1 * 2.0, 1.8 - 0.1 * (0.9 * 2.0 + 1.9)):  # gradient 1 + weight decay
         layer.weight.grad = torch.ones_like(layer.weight)
         optimizer.step()

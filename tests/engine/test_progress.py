@@ -6,8 +6,9 @@ from pipeline.engine import progress
 from pipeline.engine.progress import Progress
 
 
-def test_a_log_file_gets_few_lines(monkeypatch: pytest.MonkeyPatch,
-                                   capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_file_gets_few_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with Progress("run", 1040, "steps", done=40) as bar:

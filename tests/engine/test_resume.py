@@ -22,8 +22,9 @@ def run_script(root: Path, out: Path, scenario: str, *launcher: str) -> Path:
     """Run `tiny_training.py scenario out` on the CPU, with a launcher in front if given."""
     environment = os.environ | {"PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, str(SCRIPT), scenario, str(out)]
-    done = subprocess.run(command, env=environment, cwd=out, capture_output=True, text=True, timeout=120,
-                          check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=out, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -35,8 +36,15 @@ def alone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def spread(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_script(root, tmp_path_factory.mktemp("spread"), "processes", "-m", "torch.distributed.run",
-                      "--standalone", "--nproc_per_node=2")
+    return run_script(
+        root,
+        tmp_path_factory.mktemp("spread"),
+        "processes",
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+    )
 
 
 def contents(folder: Path) -> list[bytes]:
@@ -67,8 +75,9 @@ def test_two_processes_train_as_one(spread: Path, tmp_path: Path, tiny: ModuleTy
     for name, expected in method.module.state_dict().items():
         torch.testing.assert_close(weights[name], expected, rtol=1e-4, atol=1e-5)
     history = json.loads((spread / folder / "history.json").read_text())
-    np.testing.assert_allclose([row["loss"] for row in history], [row["loss"] for row in result.history],
-                               rtol=1e-4)
+    np.testing.assert_allclose(
+        [row["loss"] for row in history], [row["loss"] for row in result.history], rtol=1e-4
+    )
 
 
 def test_two_processes_share_the_batches(spread: Path, tmp_path: Path, tiny: ModuleType) -> None:

@@ -32,9 +32,12 @@ def test_poly_follows_its_power() -> None:
     assert schedules.poly_factor(100, 100, 0.9) == 0.0
 
 
-@pytest.mark.parametrize(("schedule", "expected"), [
-    ("step", 0.55 * 0.1), ("cosine", 0.55 * 0.75), ("poly", 0.55 * (2 / 3) ** 2), ("constant", 0.55)])
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("step", 0.55 * 0.1), ("cosine", 0.55 * 0.75), ("poly", 0.55 * (2 / 3) ** 2), ("constant", 0.55)],
+)
 def test_warmup_and_schedule_multiply(tiny: ModuleType, schedule: str, expected: float) -> None:
-    training = tiny.settings(schedule=schedule, steps=12, milestones=(4, 8), poly_power=2.0, warmup_steps=8,
-                             warmup_start=0.1)
+    training = tiny.settings(
+        schedule=schedule, steps=12, milestones=(4, 8), poly_power=2.0, warmup_steps=8, warmup_start=0.1
+    )
     assert schedules.rate_factor(4, training) == pytest.approx(expected, rel=1e-12)

@@ -35,7 +35,7 @@ def test_equal_weights_give_equal_bytes_without_metadata(tmp_path: Path) -> None
         save_weights(module, tmp_path / f"{name}.safetensors")
     data = (tmp_path / "a.safetensors").read_bytes()
     assert data == (tmp_path / "b.safetensors").read_bytes()
-    header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert set(header) == set(module.state_dict())
 
 
@@ -49,9 +49,14 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         load_weights(Tied(), path)
 
 
-@pytest.mark.parametrize(("other", "tensor"), [
-    (nn.Linear(3, 2), "bias"), (nn.Linear(2, 3, bias=False), "bias"),
-    (nn.Sequential(nn.Linear(2, 3)), "0.bias")])
+@pytest.mark.parametrize(
+    ("other", "tensor"),
+    [
+        (nn.Linear(3, 2), "bias"),
+        (nn.Linear(2, 3, bias=False), "bias"),
+        (nn.Sequential(nn.Linear(2, 3)), "0.bias"),
+    ],
+)
 def test_weights_of_another_model_are_refused(tmp_path: Path, other: nn.Module, tensor: str) -> None:
     save_weights(nn.Linear(2, 3), tmp_path / "a.safetensors")
     before = {name: value.clone() for name, value in other.state_dict().items()}

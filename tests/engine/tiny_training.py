@@ -49,8 +49,13 @@ class Pictures(Dataset[Sample]):
 class Regression:
     """Learns the mean brightness.  `hook(step)` runs after each step; image `poisoned` has loss NaN."""
 
-    def __init__(self, hook: Callable[[int], None] | None = None, poisoned: int = -1, noise: float = 0.0,
-                 norm: Callable[[], nn.Module] = lambda: nn.GroupNorm(2, 8)) -> None:
+    def __init__(
+        self,
+        hook: Callable[[int], None] | None = None,
+        poisoned: int = -1,
+        noise: float = 0.0,
+        norm: Callable[[], nn.Module] = lambda: nn.GroupNorm(2, 8),
+    ) -> None:
         torch.manual_seed(0)
         self.module: nn.Module = nn.Sequential(nn.Linear(48, 8), norm(), nn.ReLU(), nn.Linear(8, 1))
         self.hook, self.poisoned, self.noise = hook, poisoned, noise
@@ -63,8 +68,11 @@ class Regression:
         errors = self.module(inputs)[:, 0] - inputs.mean(1)
         if self.poisoned in self.seen[-1]:
             errors = errors * float("nan")
-        return {"loss_square": (errors**2).mean(), "loss_absolute": 0.1 * errors.abs().mean(),
-                "metric_error": errors.detach().abs().max()}
+        return {
+            "loss_square": (errors**2).mean(),
+            "loss_absolute": 0.1 * errors.abs().mean(),
+            "metric_error": errors.detach().abs().max(),
+        }
 
     def after_step(self, step: int) -> None:
         if self.hook is not None:
@@ -80,20 +88,49 @@ class Regression:
 def settings(**changes: Any) -> params.Training:
     """A training of 24 steps of 4 images; keywords replace its keys."""
     values = {
-        "steps": STEPS, "batch_size": 4, "optimizer": "adamw", "learning_rate": 0.01, "backbone_rate": 1.0,
-        "momentum": 0.9, "weight_decay": 0.01, "norm_weight_decay": 0.0, "schedule": "cosine",
-        "milestones": (), "poly_power": 0.9, "warmup_steps": 3, "warmup_start": 0.001, "clip_norm": 1.0,
-        "ema": 0.0, "group_by_aspect": False, "precision": "fp32", "workers": 0, "threads": 1,
-        "checkpoint_every": 5, "log_every": 4,
-        "augmentation": {"short_sides": (4,), "max_side": 4, "horizontal_flip": 0.0, "vertical_flip": 0.0,
-                         "transpose": 0.0}}
+        "steps": STEPS,
+        "batch_size": 4,
+        "optimizer": "adamw",
+        "learning_rate": 0.01,
+        "backbone_rate": 1.0,
+        "momentum": 0.9,
+        "weight_decay": 0.01,
+        "norm_weight_decay": 0.0,
+        "schedule": "cosine",
+        "milestones": (),
+        "poly_power": 0.9,
+        "warmup_steps": 3,
+        "warmup_start": 0.001,
+        "clip_norm": 1.0,
+        "ema": 0.0,
+        "group_by_aspect": False,
+        "precision": "fp32",
+        "workers": 0,
+        "threads": 1,
+        "checkpoint_every": 5,
+        "log_every": 4,
+        "augmentation": {
+            "short_sides": (4,),
+            "max_side": 4,
+            "horizontal_flip": 0.0,
+            "vertical_flip": 0.0,
+            "transpose": 0.0,
+        },
+    }
     return params.Training.model_validate(values | changes)
 
 
 def train(folder: Path, method: Regression | None = None, key: str = "key", **changes: Any) -> FitResult:
     """Fit a (new) method with its checkpoints in `folder`."""
-    return fit(method or Regression(noise=0.1), Pictures(), settings(**changes), seed=3, checkpoint=folder,
-               key=key, name="tiny")
+    return fit(
+        method or Regression(noise=0.1),
+        Pictures(),
+        settings(**changes),
+        seed=3,
+        checkpoint=folder,
+        key=key,
+        name="tiny",
+    )
 
 
 def save(folder: Path, method: Regression, result: FitResult) -> None:
@@ -141,6 +178,7 @@ def killed_while_saving(folder: Path) -> None:
 
 def orphan_and_repeated_stage(folder: Path) -> None:
     """A trainer without a parent, and the same stage once more while it runs: the second one waits."""
+
     def stage(output: str, hook: Callable[[int], None] | None) -> None:
         method = Regression(hook, noise=0.1)
         result = train(folder, method, ema=0.9)
@@ -159,6 +197,7 @@ def orphan_and_repeated_stage(folder: Path) -> None:
 
 def alone_scenario(out: Path) -> None:
     """The same training undisturbed, killed six times on its way, and with images read by others."""
+
     def finish(folder: Path, **changes: Any) -> None:
         method = Regression(noise=0.1)
         save(folder, method, train(folder, method, ema=0.9, **changes))
@@ -180,9 +219,16 @@ def processes_scenario(out: Path) -> None:
     method = Regression()
     result = train(out / "fit", method)
     mean = mean_over_processes(torch.tensor([process_index(), 4]))
-    (out / f"mean-{process_index()}.json").write_text(json.dumps(
-        [mean.tolist(), mean_over_processes(torch.tensor(float(process_index()))).item(),
-         gather_objects(process_index()), first_object(process_index())]))
+    (out / f"mean-{process_index()}.json").write_text(
+        json.dumps(
+            [
+                mean.tolist(),
+                mean_over_processes(torch.tensor(float(process_index()))).item(),
+                gather_objects(process_index()),
+                first_object(process_index()),
+            ]
+        )
+    )
     if process_index() == 0:
         save(out / "fit", method, result)
     (out / f"seen-{process_index()}.json").write_text(json.dumps(method.seen))

@@ -31,8 +31,15 @@ def _shift(mask: np.ndarray, rng: np.random.Generator, amount: int) -> np.ndarra
     return np.roll(mask, (dy, dx), axis=(0, 1))
 
 
-def _make(seed: int, images: int = 12, categories: int = 3, size: int = 120, crowds: bool = True,
-          ties: bool = True, most: int = 8) -> Scene:
+def _make(
+    seed: int,
+    images: int = 12,
+    categories: int = 3,
+    size: int = 120,
+    crowds: bool = True,
+    ties: bool = True,
+    most: int = 8,
+) -> Scene:
     """Every 5th image has no object, every 7th no detection; ids neither start at 1 nor are contiguous."""
     rng = np.random.default_rng(seed)
     ids = [3 * index + 5 for index in range(images)]
@@ -44,20 +51,41 @@ def _make(seed: int, images: int = 12, categories: int = 3, size: int = 120, cro
             mask = _ellipse(rng, height, size)
             category = names[rng.integers(categories)]["id"]
             crowd = int(crowds and rng.random() < 0.15)
-            annotations.append({"id": len(annotations), "image_id": image, "category_id": category,
-                                "segmentation": _rle(mask), "area": float(mask.sum()), "iscrowd": crowd,
-                                "bbox": coco_mask.toBbox(_rle(mask)).tolist()})
-            in_boxes.append({"annotation_id": len(annotations) - 1, "image_id": image,
-                             "segmentation": _rle(_shift(mask, rng, 4))})
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": image,
+                    "category_id": category,
+                    "segmentation": _rle(mask),
+                    "area": float(mask.sum()),
+                    "iscrowd": crowd,
+                    "bbox": coco_mask.toBbox(_rle(mask)).tolist(),
+                }
+            )
+            in_boxes.append(
+                {
+                    "annotation_id": len(annotations) - 1,
+                    "image_id": image,
+                    "segmentation": _rle(_shift(mask, rng, 4)),
+                }
+            )
             for _ in range(0 if index % 7 == 6 else rng.integers(0, 4)):
                 shifted = _shift(mask, rng, 6)
                 score = round(rng.random(), 1) if ties else rng.random()
                 guess = names[rng.integers(categories)]["id"] if rng.random() < 0.1 else category
-                detections.append({"image_id": image, "score": float(score), "segmentation": _rle(shifted),
-                                   "category_id": guess,
-                                   "bbox": coco_mask.toBbox(_rle(shifted)).tolist()})
-    records = [{"id": image, "height": size + 8 * (index % 3), "width": size, "file_name": f"{image}.png"}
-               for index, image in enumerate(ids)]
+                detections.append(
+                    {
+                        "image_id": image,
+                        "score": float(score),
+                        "segmentation": _rle(shifted),
+                        "category_id": guess,
+                        "bbox": coco_mask.toBbox(_rle(shifted)).tolist(),
+                    }
+                )
+    records = [
+        {"id": image, "height": size + 8 * (index % 3), "width": size, "file_name": f"{image}.png"}
+        for index, image in enumerate(ids)
+    ]
     return {"images": records, "annotations": annotations, "categories": names}, detections, in_boxes
 
 

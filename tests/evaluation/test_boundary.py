@@ -20,7 +20,7 @@ def boundary(mask: np.ndarray, ratio: float) -> np.ndarray:
     inner = np.ones_like(mask)
     for y in range(2 * radius + 1):
         for x in range(2 * radius + 1):
-            inner &= padded[y:y + height, x:x + width]
+            inner &= padded[y : y + height, x : x + width]
     return mask & ~inner
 
 
@@ -37,12 +37,14 @@ def test_overlap_is_the_smaller_of_mask_and_boundary_iou(make_scene: Any, ratio:
     for (image, category), ious in overlaps.items():
         mine = [d for d in detections if (d["image_id"], d["category_id"]) == (image, category)]
         mine = sorted(mine, key=lambda d: -d["score"])
-        theirs = [a for a in annotations["annotations"]
-                  if (a["image_id"], a["category_id"]) == (image, category)]
+        theirs = [
+            a for a in annotations["annotations"] if (a["image_id"], a["category_id"]) == (image, category)
+        ]
         for row, detection in enumerate(mine):
             for column, annotation in enumerate(theirs):
-                a, b = (coco_mask.decode(item["segmentation"]).astype(bool)
-                        for item in (detection, annotation))
+                a, b = (
+                    coco_mask.decode(item["segmentation"]).astype(bool) for item in (detection, annotation)
+                )
                 crowd = bool(annotation["iscrowd"])
                 wanted = overlap(a, b, crowd)
                 if not crowd:
@@ -57,9 +59,11 @@ def test_coarse_masks_lose_boundary_ap(rle: Any) -> None:
     true, coarse = np.zeros((2, 100, 100), bool)
     true[20:80, 20:80] = coarse[18:82, 18:82] = True
     record = {"image_id": 1, "category_id": 1, "bbox": [20, 20, 60, 60]}
-    annotations = {"images": [{"id": 1, "height": 100, "width": 100}],
-                   "categories": [{"id": 1, "name": "square"}],
-                   "annotations": [record | {"id": 1, "area": 3600, "iscrowd": 0, "segmentation": rle(true)}]}
+    annotations = {
+        "images": [{"id": 1, "height": 100, "width": 100}],
+        "categories": [{"id": 1, "name": "square"}],
+        "annotations": [record | {"id": 1, "area": 3600, "iscrowd": 0, "segmentation": rle(true)}],
+    }
     found = [record | {"score": 1.0, "segmentation": rle(coarse)}]
     exact = [record | {"score": 1.0, "segmentation": rle(true)}]
     assert boundary_figures(annotations, found, 100, 0.02)["AP50"] == 0
@@ -69,5 +73,6 @@ def test_coarse_masks_lose_boundary_ap(rle: Any) -> None:
 
 def test_threads_do_not_change_the_figures(make_scene: Any) -> None:
     annotations, detections, _ = make_scene(1)
-    assert (boundary_figures(annotations, detections, 100, 0.02, processes=1)
-            == boundary_figures(annotations, detections, 100, 0.02, processes=3))
+    assert boundary_figures(annotations, detections, 100, 0.02, processes=1) == boundary_figures(
+        annotations, detections, 100, 0.02, processes=3
+    )

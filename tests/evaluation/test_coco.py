@@ -22,8 +22,9 @@ from pipeline.evaluation.results import category_names
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
-def reference(annotations: dict[str, Any], detections: list[dict[str, Any]], kind: str,
-              limit: int) -> COCOeval:
+def reference(
+    annotations: dict[str, Any], detections: list[dict[str, Any]], kind: str, limit: int
+) -> COCOeval:
     """pycocotools on copies, ids from 1 and masks without boxes as the evaluated code has it."""
     annotations, detections = copy.deepcopy(annotations), copy.deepcopy(detections)
     for number, annotation in enumerate(annotations["annotations"], start=1):
@@ -43,10 +44,16 @@ def reference(annotations: dict[str, Any], detections: list[dict[str, Any]], kin
 
 def expected(evaluator: COCOeval) -> dict[str, float | None]:
     precision = evaluator.eval["precision"][..., 0]
-    parts = [precision[..., 0], precision[0, ..., 0], precision[5, ..., 0],
-             *(precision[..., size] for size in (1, 2, 3))]
-    return {name: 100 * part[part > -1].mean() if (part > -1).any() else None
-            for name, part in zip(NAMES, parts, strict=True)}
+    parts = [
+        precision[..., 0],
+        precision[0, ..., 0],
+        precision[5, ..., 0],
+        *(precision[..., size] for size in (1, 2, 3)),
+    ]
+    return {
+        name: 100 * part[part > -1].mean() if (part > -1).any() else None
+        for name, part in zip(NAMES, parts, strict=True)
+    }
 
 
 @pytest.mark.parametrize("kind", ["mask", "box"])
@@ -75,13 +82,16 @@ def test_the_detection_limit_holds_for_all_sizes(make_scene: Any, rle: Any) -> N
 
 
 def grid_of_objects(rle: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    annotations: dict[str, Any] = {"images": [{"id": 1, "height": 60, "width": 100}], "annotations": [],
-                                   "categories": [{"id": 1, "name": "nucleus"}]}
+    annotations: dict[str, Any] = {
+        "images": [{"id": 1, "height": 60, "width": 100}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "nucleus"}],
+    }
     detections = []
     for index in range(150):
         mask = np.zeros((60, 100), bool)
         y, x = 6 * (index // 16), 6 * (index % 16)
-        mask[y:y + 4, x:x + 4] = True
+        mask[y : y + 4, x : x + 4] = True
         shared = {"image_id": 1, "category_id": 1, "bbox": [x, y, 4, 4], "segmentation": rle(mask)}
         annotations["annotations"].append(shared | {"id": index, "area": 16, "iscrowd": 0})
         detections.append(shared | {"score": 1 - index / 1000})
@@ -107,10 +117,24 @@ def test_detections_are_sized_by_their_mask_not_their_box(rle: Any) -> None:
     annotations, _ = grid_of_objects(rle)
     big = np.zeros((60, 100), bool)
     big[5:50, 5:50] = True
-    annotations["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 45, 45],
-                                   "area": 2025, "segmentation": rle(big), "iscrowd": 0}]
-    diagonal = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 60, 60], "score": 0.9,
-                "segmentation": rle(np.eye(60, 100, dtype=bool))}
+    annotations["annotations"] = [
+        {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 1,
+            "bbox": [5, 5, 45, 45],
+            "area": 2025,
+            "segmentation": rle(big),
+            "iscrowd": 0,
+        }
+    ]
+    diagonal = {
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [0, 0, 60, 60],
+        "score": 0.9,
+        "segmentation": rle(np.eye(60, 100, dtype=bool)),
+    }
     right = annotations["annotations"][0] | {"score": 0.5}
     assert ap_figures(evaluate_coco(annotations, [diagonal, right], "mask", 100))["APm"] == pytest.approx(100)
 
@@ -148,10 +172,17 @@ def test_real_annotations_found_badly_equal_pycocotools(coco_mini: dict[str, Any
     """Crowds detected too, a fifth missed, a fifth of another class, tied scores."""
     rng = np.random.default_rng(0)
     classes = [category["id"] for category in coco_mini["categories"]]
-    found = [{"image_id": a["image_id"], "score": round(rng.random(), 1), "bbox": a["bbox"],
-              "segmentation": a["segmentation"],
-              "category_id": a["category_id"] if rng.random() < 0.8 else int(rng.choice(classes))}
-             for a in coco_mini["annotations"] if rng.random() < 0.8]
+    found = [
+        {
+            "image_id": a["image_id"],
+            "score": round(rng.random(), 1),
+            "bbox": a["bbox"],
+            "segmentation": a["segmentation"],
+            "category_id": a["category_id"] if rng.random() < 0.8 else int(rng.choice(classes)),
+        }
+        for a in coco_mini["annotations"]
+        if rng.random() < 0.8
+    ]
     for kind in ("mask", "box"):
         wanted = expected(reference(coco_mini, found, kind, 100))
         figures = ap_figures(evaluate_coco(coco_mini, found, kind, 100))  # type: ignore[arg-type]

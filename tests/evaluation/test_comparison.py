@@ -29,8 +29,11 @@ def made(scene: Any, kept: float, seed: int = 0) -> Matches:
 @pytest.fixture(scope="module")
 def runs(make_scene: Any) -> dict[str, dict[int, Matches]]:
     scene = make_scene(11, images=40, crowds=False)
-    return {"oracle": {0: made(scene, 1.0)}, "weak": {0: made(scene, 0.7, 0), 1: made(scene, 0.8, 1)},
-            "poor": {0: made(scene, 0.3)}}
+    return {
+        "oracle": {0: made(scene, 1.0)},
+        "weak": {0: made(scene, 0.7, 0), 1: made(scene, 0.8, 1)},
+        "poor": {0: made(scene, 0.3)},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +55,10 @@ def test_means_over_seeds_and_their_spread(runs: Any, comparison: dict[str, Any]
 
 def test_intervals_are_of_the_mean_over_seeds_and_paired(runs: Any, comparison: dict[str, Any]) -> None:
     weights = resample_images(40, 200, 5)
-    drawn = {run: np.mean([weighted_ap(m, weights).mean(axis=1) for m in seeds.values()], axis=0)
-             for run, seeds in runs.items()}
+    drawn = {
+        run: np.mean([weighted_ap(m, weights).mean(axis=1) for m in seeds.values()], axis=0)
+        for run, seeds in runs.items()
+    }
     row = comparison["runs"]["weak"]
     assert row["interval"]["AP"] == pytest.approx(np.quantile(drawn["weak"], [0.025, 0.975]))
     ratio = 100 * drawn["weak"] / drawn["oracle"]
@@ -76,7 +81,12 @@ def test_only_clear_differences_are_outside_of_noise(runs: Any, comparison: dict
     assert far["within_noise"] is False
     same = compare({"a": runs["weak"], "b": runs["weak"]}, {"a": "none", "b": "none"}, 100, 0)
     assert same["differences"][0] | {"AP": 0.0} == {
-        "a": "a", "b": "b", "AP": 0.0, "interval": [0, 0], "within_noise": True}
+        "a": "a",
+        "b": "b",
+        "AP": 0.0,
+        "interval": [0, 0],
+        "within_noise": True,
+    }
 
 
 def test_an_oracle_retains_all_by_definition(comparison: dict[str, Any]) -> None:
@@ -86,9 +96,11 @@ def test_an_oracle_retains_all_by_definition(comparison: dict[str, Any]) -> None
 def test_undefined_retention_says_why(comparison: dict[str, Any]) -> None:
     assert comparison["runs"]["poor"]["retention"]["reason"] == "has no oracle"
     drawn = {run: np.ones(3) for run in ("a", "b")}
-    for ap, oracle, reason in [({"a": 3.0, "b": 0.0}, "b", "AP of its oracle b is 0"),
-                               ({"a": np.nan, "b": 3.0}, "b", "there are no objects"),
-                               ({"a": 3.0}, "c", "oracle c was not evaluated")]:
+    for ap, oracle, reason in [
+        ({"a": 3.0, "b": 0.0}, "b", "AP of its oracle b is 0"),
+        ({"a": np.nan, "b": 3.0}, "b", "there are no objects"),
+        ({"a": 3.0}, "c", "oracle c was not evaluated"),
+    ]:
         result = retention("a", oracle, ap, drawn)
         assert (result["value"], result["interval"]) == (None, None)
         assert reason in result["reason"]

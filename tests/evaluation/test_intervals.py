@@ -94,9 +94,18 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         hit = rng.random(80) < 0.7
         order = rng.permutation(80).astype(np.int32)
         nobody = np.zeros(80, np.int32)
-        one = Matches(np.arange(80), np.arange(1), order, nobody, np.linspace(1, 0, 80),
-                      np.repeat(hit[order, None], 10, axis=1), np.zeros((80, 10), bool),
-                      np.arange(80, dtype=np.int32), nobody, np.zeros(80))
+        one = Matches(
+            np.arange(80),
+            np.arange(1),
+            order,
+            nobody,
+            np.linspace(1, 0, 80),
+            np.repeat(hit[order, None], 10, axis=1),
+            np.zeros((80, 10), bool),
+            np.arange(80, dtype=np.int32),
+            nobody,
+            np.zeros(80),
+        )
         values.append(weighted_ap(one, np.ones((80, 1), np.int32))[0, 0])
         limits.append(interval(weighted_ap(one, weights)[:, 0]) or (0, 0))
     covered = [low <= np.mean(values) <= high for low, high in limits]

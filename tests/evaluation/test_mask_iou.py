@@ -39,8 +39,10 @@ def test_sizes_and_categories_without_objects_are_none(make_scene: Any) -> None:
 
 def test_two_empty_masks_have_iou_0(rle: Any) -> None:
     nothing = rle(np.zeros((5, 6), bool))
-    annotations = {"images": [{"id": 1, "height": 5, "width": 6}],
-                   "annotations": [{"id": 4, "image_id": 1, "segmentation": nothing}]}
+    annotations = {
+        "images": [{"id": 1, "height": 5, "width": 6}],
+        "annotations": [{"id": 4, "image_id": 1, "segmentation": nothing}],
+    }
     entry = {"annotation_id": 4, "image_id": 1, "segmentation": nothing}
     assert object_mask_iou(annotations, [entry]).tolist() == [0.0]
 

@@ -28,8 +28,11 @@ def test_mean_over_objects_of_the_best_detection(make_scene: Any) -> None:
     for image, quality in per_image_quality(annotations, detections, 0.0).items():
         best = []
         for truth in (a for a in objects(annotations) if a["image_id"] == image):
-            pairs = [(d["segmentation"], truth["segmentation"]) for d in detections
-                     if (d["image_id"], d["category_id"]) == (image, truth["category_id"])]
+            pairs = [
+                (d["segmentation"], truth["segmentation"])
+                for d in detections
+                if (d["image_id"], d["category_id"]) == (image, truth["category_id"])
+            ]
             best.append(max((float(coco_mask.iou([d], [t], [0])[0, 0]) for d, t in pairs), default=0.0))
         assert quality == pytest.approx(sum(best) / len(best))
 

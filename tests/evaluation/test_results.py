@@ -11,19 +11,22 @@ from pipeline.errors import UserError
 from pipeline.evaluation.results import category_names, check_detections, percent, without_mask
 
 
-@pytest.mark.parametrize(("change", "problem"), [
-    ({"image_id": 4}, "image id 4 is not in the annotations"),
-    ({"category_id": 3}, "category id 3 is not in the annotations"),
-    ({"score": float("nan")}, "score nan is not a finite number"),
-    ({"bbox": [0, 0, -1, 5]}, "bbox"),
-    ({"bbox": [0, 0, float("inf"), 5]}, "bbox"),
-    ({"bbox": [0, 0, 5]}, "bbox"),
-    ({"segmentation": None}, "has no mask"),
-    ({"segmentation": [[0, 0, 5, 0, 5, 5]]}, "has no mask as compressed RLE"),
-    ({"segmentation": {"size": [9, 9], "counts": "1"}}, r"its mask has size \[9, 9\]"),
-    ({"segmentation": {"size": [120, 120], "counts": "zzzz"}}, "its mask is damaged"),
-    ({"score": "high"}, "score high is not a finite number"),
-])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"image_id": 4}, "image id 4 is not in the annotations"),
+        ({"category_id": 3}, "category id 3 is not in the annotations"),
+        ({"score": float("nan")}, "score nan is not a finite number"),
+        ({"bbox": [0, 0, -1, 5]}, "bbox"),
+        ({"bbox": [0, 0, float("inf"), 5]}, "bbox"),
+        ({"bbox": [0, 0, 5]}, "bbox"),
+        ({"segmentation": None}, "has no mask"),
+        ({"segmentation": [[0, 0, 5, 0, 5, 5]]}, "has no mask as compressed RLE"),
+        ({"segmentation": {"size": [9, 9], "counts": "1"}}, r"its mask has size \[9, 9\]"),
+        ({"segmentation": {"size": [120, 120], "counts": "zzzz"}}, "its mask is damaged"),
+        ({"score": "high"}, "score high is not a finite number"),
+    ],
+)
 def test_bad_detections_are_refused(make_scene: Any, change: dict[str, Any], problem: str) -> None:
     annotations, detections, _ = make_scene(0)
     check_detections(annotations, detections, masks=True)

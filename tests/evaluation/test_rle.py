@@ -32,8 +32,9 @@ def test_long_runs() -> None:
     assert runs.tolist() == [2_100_000, 2_400_000, 1_500_000]
 
 
-@pytest.mark.parametrize("counts", ["", "zzzz", "1", "PPYo9", "\x01\x02", "0000000", "é", "P" * 40,
-                                    "P" * 20 + "0"])
+@pytest.mark.parametrize(
+    "counts", ["", "zzzz", "1", "PPYo9", "\x01\x02", "0000000", "é", "P" * 40, "P" * 20 + "0"]
+)
 def test_damaged_text(counts: str) -> None:
     assert not is_rle(counts, 20, 30)
 
@@ -41,5 +42,5 @@ def test_damaged_text(counts: str) -> None:
 @given(mask=MASKS, data=st.data())
 def test_a_cut_mask_does_not_fill_its_image(mask: np.ndarray, data: st.DataObject) -> None:
     counts = coco_mask.encode(np.asfortranarray(mask))["counts"]
-    cut = counts[:data.draw(st.integers(0, len(counts) - 1))]
+    cut = counts[: data.draw(st.integers(0, len(counts) - 1))]
     assert not is_rle(cut, *mask.shape)

@@ -41,8 +41,9 @@ def test_same_input_same_figures(make_scene: Any) -> None:
 
 def test_without_ground_truth_masks_there_are_box_figures_alone(make_scene: Any) -> None:
     annotations, detections, _ = make_scene(0)
-    bare = [{key: value for key, value in a.items() if key != "segmentation"}
-            for a in annotations["annotations"]]
+    bare = [
+        {key: value for key, value in a.items() if key != "segmentation"} for a in annotations["annotations"]
+    ]
     metrics, _ = evaluate_run(annotations | {"annotations": bare}, detections, [], SETTINGS)
     full, _ = evaluate_run(*make_scene(0), SETTINGS)
     assert metrics["box"] == full["box"]

@@ -13,13 +13,22 @@ from pipeline.labels.weak import make_labels
 
 def annotations() -> dict[str, Any]:
     mask = {"size": [4, 4], "counts": "55:"}
-    row = {"image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 3], "area": 5, "iscrowd": 0,
-           "segmentation": mask}
+    row = {
+        "image_id": 1,
+        "category_id": 3,
+        "bbox": [1, 1, 2, 3],
+        "area": 5,
+        "iscrowd": 0,
+        "segmentation": mask,
+    }
     return {
         "info": {},
         "images": [{"id": key, "file_name": f"{key}.png", "width": 4, "height": 4} for key in (1, 2)],
-        "annotations": [{**row, "id": 10}, {**row, "id": 11, "iscrowd": 1},
-                        {key: value for key, value in {**row, "id": 12}.items() if key != "segmentation"}],
+        "annotations": [
+            {**row, "id": 10},
+            {**row, "id": 11, "iscrowd": 1},
+            {key: value for key, value in {**row, "id": 12}.items() if key != "segmentation"},
+        ],
         "categories": [{"id": 3, "name": "thing"}],
     }
 
@@ -28,7 +37,8 @@ def test_boxes_reveal_nothing_of_the_masks() -> None:
     labels = make_labels(annotations(), "boxes")
     assert labels["annotations"] == [
         {"id": key, "image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 3], "area": 6, "iscrowd": 0}
-        for key in (10, 12)]
+        for key in (10, 12)
+    ]
     assert labels["info"] == {"kind": "boxes", "left_out": {"crowds": 1, "without_mask": 0}}
     other = annotations()
     for row in other["annotations"]:

@@ -26,15 +26,25 @@ RESNET, CONVNEXT = "resnet10t", "convnext_atto"
 
 
 def section(**changes: Any) -> params.ShapesPretraining:
-    values = {"kind": "shapes_pretraining", "architecture": "small", "images": 64, "size": 32, "seed": 5,
-              "steps": 4, "batch_size": 8, "learning_rate": 0.002, "weight_decay": 0.01, "hard": False,
-              "threads": 1}
+    values = {
+        "kind": "shapes_pretraining",
+        "architecture": "small",
+        "images": 64,
+        "size": 32,
+        "seed": 5,
+        "steps": 4,
+        "batch_size": 8,
+        "learning_rate": 0.002,
+        "weight_decay": 0.01,
+        "hard": False,
+        "threads": 1,
+    }
     return params.ShapesPretraining.model_validate(values | changes)
 
 
 def write(start: params.Backbone, folder: Path) -> dict[str, Any]:
     out = folder / "out"
-    write_backbone_start(start, out, root=folder, checkpoint=folder / "checkpoint", name="start")
+    write_backbone_start(start, out, root=folder, checkpoint=folder / "checkpoint", key="key", name="start")
     return json.loads((out / "backbone.json").read_text())
 
 
@@ -45,8 +55,10 @@ def few_val_images(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_streams_are_distinct() -> None:
     assert len(set(STREAMS.values())) == len(STREAMS)
-    images = {stream: generate_single((5, number, 0), 32, False).image.tobytes()
-              for stream, number in STREAMS.items()}
+    images = {
+        stream: generate_single((5, number, 0), 32, False).image.tobytes()
+        for stream, number in STREAMS.items()
+    }
     assert len(set(images.values())) == len(STREAMS)
 
 
@@ -142,8 +154,10 @@ def test_pth_files_with_a_classifier_are_read(tmp_path: Path, name: str, wrapper
 def test_safetensors_of_a_detector_are_read(tmp_path: Path) -> None:
     state = classifier_state(RESNET)
     detector = {f"backbone.body.{key}": value for key, value in state.items() if not key.startswith("fc.")}
-    save_file({**detector, "rpn.weight": torch.zeros(1), "backbone.fpn.bias": torch.zeros(1)},
-              tmp_path / "w.safetensors")
+    save_file(
+        {**detector, "rpn.weight": torch.zeros(1), "backbone.fpn.bias": torch.zeros(1)},
+        tmp_path / "w.safetensors",
+    )
     about = write(from_file(RESNET, "w.safetensors"), tmp_path)
     assert_loaded(tmp_path, RESNET, state)
     assert about["ignored"] == ["rpn.weight", "fpn.bias"]
@@ -186,11 +200,18 @@ def save_no_file(path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize(("save", "message"), [
-    (save_incomplete, "layer2.0.conv1.weight: missing"), (save_other, "layer9.weight: unexpected"),
-    (save_module, "cannot be read as plain weights"), (save_tensor, "is not a state dict"),
-    (save_text, "cannot be read as plain weights"), (save_nothing, "cannot be read as plain weights"),
-    (save_no_file, "file not found")])
+@pytest.mark.parametrize(
+    ("save", "message"),
+    [
+        (save_incomplete, "layer2.0.conv1.weight: missing"),
+        (save_other, "layer9.weight: unexpected"),
+        (save_module, "cannot be read as plain weights"),
+        (save_tensor, "is not a state dict"),
+        (save_text, "cannot be read as plain weights"),
+        (save_nothing, "cannot be read as plain weights"),
+        (save_no_file, "file not found"),
+    ],
+)
 def test_unusable_files_are_refused_in_one_line(tmp_path: Path, save, message: str) -> None:
     save(tmp_path / "w.pth")
     with pytest.raises(UserError, match=message) as caught:
@@ -219,8 +240,11 @@ def test_the_small_network_has_nothing_to_download(tmp_path: Path) -> None:
 
 def test_downloaded_weights_fit_the_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, **options: create(name, **options | {
-        "pretrained": False}))
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, **options: create(name, **options | {"pretrained": False})
+    )
     write(params.TimmWeights(kind="timm", architecture=CONVNEXT), tmp_path)
-    load_backbone(build_backbone(CONVNEXT, frozen_stages=2, frozen_batchnorm=True),
-                  tmp_path / "out/backbone.safetensors")
+    load_backbone(
+        build_backbone(CONVNEXT, frozen_stages=2, frozen_batchnorm=True),
+        tmp_path / "out/backbone.safetensors",
+    )

@@ -31,7 +31,8 @@ def test_maps_have_the_stated_strides_and_channels(name: str) -> None:
     backbone = build(name).eval()
     maps = backbone(torch.rand(1, 3, 64, 96))
     assert {stride: tuple(value.shape) for stride, value in maps.items()} == {
-        stride: (1, channels, 64 // stride, 96 // stride) for stride, channels in backbone.channels.items()}
+        stride: (1, channels, 64 // stride, 96 // stride) for stride, channels in backbone.channels.items()
+    }
 
 
 def test_small_is_as_described() -> None:
@@ -46,31 +47,38 @@ def test_input_must_be_a_multiple_of_the_coarsest_stride() -> None:
         build("small")(torch.rand(1, 3, 64, 72))
 
 
-@pytest.mark.parametrize(("stages", "last"), [(1, "stem.1.bias"), (2, "stages.0.1.norm.bias"),
-                                              (4, "stages.2.1.norm.bias")])
+@pytest.mark.parametrize(
+    ("stages", "last"), [(1, "stem.1.bias"), (2, "stages.0.1.norm.bias"), (4, "stages.2.1.norm.bias")]
+)
 def test_freezing_stops_gradients_up_to_a_stage(stages: int, last: str) -> None:
     backbone = build("small", stages)
     names = [name for name, _ in backbone.network.named_parameters()]
-    assert frozen(backbone) == names[:names.index(last) + 1]
+    assert frozen(backbone) == names[: names.index(last) + 1]
 
 
-@pytest.mark.parametrize(("name", "prefixes"), [
-    (SMALL_RESNET, ("conv1.", "bn1.", "layer1.")), (SMALL_SWIN, ("patch_embed.", "layers_0."))])
+@pytest.mark.parametrize(
+    ("name", "prefixes"),
+    [(SMALL_RESNET, ("conv1.", "bn1.", "layer1.")), (SMALL_SWIN, ("patch_embed.", "layers_0."))],
+)
 def test_two_frozen_stages_are_the_stem_and_the_first(name: str, prefixes: tuple[str, ...]) -> None:
     backbone = build(name, 2)
     trained = [key for key, value in backbone.network.named_parameters() if value.requires_grad]
     assert frozen(backbone)
     assert not [key for key in trained if key.startswith(prefixes)]
     assert trained == [
-        key for key, _ in build(name).network.named_parameters() if not key.startswith(prefixes)]
+        key for key, _ in build(name).network.named_parameters() if not key.startswith(prefixes)
+    ]
 
 
 def test_frozen_stages_keep_their_batch_statistics_in_training() -> None:
     backbone = build(SMALL_RESNET, 2).train()
     before = {key: value.clone() for key, value in backbone.network.state_dict().items()}
     backbone(torch.rand(2, 3, 64, 64))
-    changed = {key.split(".")[0] for key, value in backbone.network.state_dict().items()
-               if not torch.equal(value, before[key])}
+    changed = {
+        key.split(".")[0]
+        for key, value in backbone.network.state_dict().items()
+        if not torch.equal(value, before[key])
+    }
     assert changed == {"layer2", "layer3", "layer4"}
 
 
@@ -87,9 +95,15 @@ def test_frozen_batchnorm_computes_what_batchnorm_does_in_evaluation(name: str) 
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "stages", "message"), [
-    ("resnet5000", 0, "list names by"), ("resnet50.nobody", 0, "Invalid pretrained tag"),
-    ("vit_tiny_patch16_224", 0, "growing ones"), ("small", 5, "choose a smaller frozen_stages")])
+@pytest.mark.parametrize(
+    ("name", "stages", "message"),
+    [
+        ("resnet5000", 0, "list names by"),
+        ("resnet50.nobody", 0, "Invalid pretrained tag"),
+        ("vit_tiny_patch16_224", 0, "growing ones"),
+        ("small", 5, "choose a smaller frozen_stages"),
+    ],
+)
 def test_a_user_is_told_what_is_wrong(name: str, stages: int, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         build(name, stages)
@@ -127,9 +141,14 @@ def _reshaped(state: dict[str, Tensor]) -> None:
     state["stem.0.weight"] = torch.zeros(16, 3, 5, 5)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (_without, "stem.0.weight: missing"), (_with, "extra.weight: unexpected"),
-    (_reshaped, r"stem.0.weight: has shape \(16, 3, 5, 5\)")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_without, "stem.0.weight: missing"),
+        (_with, "extra.weight: unexpected"),
+        (_reshaped, r"stem.0.weight: has shape \(16, 3, 5, 5\)"),
+    ],
+)
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path, change, message: str) -> None:
     backbone = build("small")
     state = dict(backbone.network.state_dict())

@@ -61,8 +61,9 @@ def _draw(seed: int, stream: int, size: int, hard: bool, index: int) -> Drawn:
     rles = encode(scene.masks)
     annotations = [
         {"category_id": int(label) + 1, "segmentation": rle, "bbox": box, "area": area, "iscrowd": 0}
-        for label, rle, box, area in zip(scene.labels, rles, extents(rles).tolist(), areas(rles).tolist(),
-                                         strict=True)
+        for label, rle, box, area in zip(
+            scene.labels, rles, extents(rles).tolist(), areas(rles).tolist(), strict=True
+        )
     ]
     return _png(scene.image), annotations
 
@@ -83,15 +84,24 @@ def _write(shapes: params.Shapes, split: str, count: int, out: Path) -> dict[str
         progress = tqdm(drawn, f"drawing {split}", count, unit="image", disable=None)
         for image_id, (data, rows) in enumerate(progress, 1):
             record = ImageRecord(image_id, f"{image_id:06d}.png", shapes.size, shapes.size)
-            images.append({"id": record.id, "file_name": record.file_name, "width": record.width,
-                           "height": record.height})
+            images.append(
+                {
+                    "id": record.id,
+                    "file_name": record.file_name,
+                    "width": record.width,
+                    "height": record.height,
+                }
+            )
             for row in rows:
                 annotations.append({**row, "id": len(annotations) + 1, "image_id": image_id})
             yield record, data
 
     write_zip_store(out / split, stored())
     names = class_names(shapes.hard)
-    coco = {"images": images, "annotations": annotations,
-            "categories": [{"id": key, "name": name} for key, name in enumerate(names, 1)]}
+    coco = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": key, "name": name} for key, name in enumerate(names, 1)],
+    }
     write_split(out, split, coco)
     return coco

@@ -76,9 +76,14 @@ def _l_shape(rng: Generator) -> Points:
     angle = rng.uniform(0.22, 0.28) * np.pi
     width, height = np.cos(angle), np.sin(angle)
     foot, stem = rng.uniform(0.55, 0.85, 2)  # bar thickness, as share of the half side
-    corners = [(-width, -height), (width, -height), (width, foot * height - height),
-               (stem * width - width, foot * height - height), (stem * width - width, height),
-               (-width, height)]
+    corners = [
+        (-width, -height),
+        (width, -height),
+        (width, foot * height - height),
+        (stem * width - width, foot * height - height),
+        (stem * width - width, height),
+        (-width, height),
+    ]
     return [np.array(corners)]
 
 
@@ -98,6 +103,10 @@ def _crescent(rng: Generator) -> Points:
 
 
 _OUTLINES: dict[str, Callable[[Generator], Points]] = {
-    "ellipse": _ellipse, "polygon": _polygon, "star": _star, "L": _l_shape,
-    "ring": _ring, "crescent": _crescent,
+    "ellipse": _ellipse,
+    "polygon": _polygon,
+    "star": _star,
+    "L": _l_shape,
+    "ring": _ring,
+    "crescent": _crescent,
 }

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 Map = NDArray[np.float32]
 
 
-def random_color(hue: float, rng: Generator, saturation: tuple[float, float], value: tuple[float, float]
-                 ) -> Map:
+def random_color(
+    hue: float, rng: Generator, saturation: tuple[float, float], value: tuple[float, float]
+) -> Map:
     """RGB in [0, 1], shape (3,), of a hue (any real, wraps at 1) with drawn saturation and value."""
     return np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(*saturation), rng.uniform(*value)), np.float32)
 
@@ -31,8 +32,10 @@ def random_patchwork(rng: Generator, side: int, patches: int) -> NDArray[np.intp
     """(side, side) indices in [0, patches): the cells of a Voronoi diagram with unequal weights."""
     x, y = _grid(side)
     centres, weights = rng.uniform(0, side, (patches, 2)), rng.uniform(0.7, 1.4, patches)
-    distances = [((x - cx) ** 2 + (y - cy) ** 2) * np.float32(w)
-                 for (cx, cy), w in zip(centres.astype(np.float32), weights, strict=True)]
+    distances = [
+        ((x - cx) ** 2 + (y - cy) ** 2) * np.float32(w)
+        for (cx, cy), w in zip(centres.astype(np.float32), weights, strict=True)
+    ]
     return np.asarray(np.argmin(np.stack(distances), axis=0))
 
 
@@ -41,7 +44,8 @@ def ramp(side: int, angle: float) -> Map:
     x, y = _grid(side)
     middle = (side - 1) / 2
     return (x - np.float32(middle)) * np.float32(np.cos(angle)) + (y - np.float32(middle)) * np.float32(
-        np.sin(angle))
+        np.sin(angle)
+    )
 
 
 def _grid(side: int) -> tuple[Map, Map]:
@@ -69,8 +73,9 @@ def _dots(rng: Generator, side: int, period: float) -> Map:
     """Bright dots on a square grid."""
     angle, phases = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 2)
     turn = np.float32(2 * np.pi / period)
-    bumps = (np.cos(ramp(side, angle) * turn + np.float32(phases[0]))
-             + np.cos(ramp(side, angle + np.pi / 2) * turn + np.float32(phases[1])))
+    bumps = np.cos(ramp(side, angle) * turn + np.float32(phases[0])) + np.cos(
+        ramp(side, angle + np.pi / 2) * turn + np.float32(phases[1])
+    )
     return np.asarray(np.clip((bumps - np.float32(0.4)) * np.float32(period / np.pi), -1, 1))
 
 

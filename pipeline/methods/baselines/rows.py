@@ -41,9 +41,14 @@ def masks_from_boxes(kind: Literal["fill", "grabcut"], iterations: int) -> Masks
     return fill.masks_from_boxes
 
 
-def apply_baseline(kind: Literal["fill", "grabcut"], iterations: int, store: Images,
-                   detections: list[dict[str, Any]], labels: dict[str, Any],
-                   processes: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def apply_baseline(
+    kind: Literal["fill", "grabcut"],
+    iterations: int,
+    store: Images,
+    detections: list[dict[str, Any]],
+    labels: dict[str, Any],
+    processes: int,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Give a run's detections, and the ground-truth boxes of val, a baseline's masks.
 
     detections: COCO results, of which image_id, category_id, bbox and score are kept; labels: the box
@@ -61,11 +66,14 @@ def apply_baseline(kind: Literal["fill", "grabcut"], iterations: int, store: Ima
     for job, encoded in zip(jobs, _map(work, jobs, processes), strict=True):
         masks.update(zip(rows[job.image_id], encoded, strict=True))
     kept = ("image_id", "category_id", "bbox", "score")
-    found = [{key: detection[key] for key in kept} | {"segmentation": masks[row]}
-             for row, detection in enumerate(detections)]
-    given = [{"annotation_id": annotation["id"], "image_id": annotation["image_id"],
-              "segmentation": masks[row]}
-             for row, annotation in enumerate(annotations, start=len(detections))]
+    found = [
+        {key: detection[key] for key in kept} | {"segmentation": masks[row]}
+        for row, detection in enumerate(detections)
+    ]
+    given = [
+        {"annotation_id": annotation["id"], "image_id": annotation["image_id"], "segmentation": masks[row]}
+        for row, annotation in enumerate(annotations, start=len(detections))
+    ]
     return found, given
 
 
@@ -86,8 +94,9 @@ def _encode_masks(store: Images, method: MasksFromBoxes, job: _Job) -> list[dict
     return encoded
 
 
-def _map(work: Callable[[_Job], list[dict[str, Any]]], jobs: Iterable[_Job],
-         processes: int) -> Iterator[list[dict[str, Any]]]:
+def _map(
+    work: Callable[[_Job], list[dict[str, Any]]], jobs: Iterable[_Job], processes: int
+) -> Iterator[list[dict[str, Any]]]:
     """Results in the order of `jobs`, from a pool of `processes`, or from this process if that is 1."""
     if processes == 1:
         yield from map(work, jobs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from pipeline.data.shapes.scene import generate_single
 from pipeline.data.transforms import augment
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import FitResult, fit
-from pipeline.engine.protocol import Method
 from pipeline.models.backbones import Backbone, build_backbone
 from pipeline.structures import Sample, Target, boxes_xyxy
 
@@ -57,8 +55,10 @@ class Classification:
         """Mean cross-entropy, and the share of the batch that was right."""
         labels = torch.cat([sample.target.labels for sample in batch])
         logits = self.module(_stack(batch))
-        return {"class": F.cross_entropy(logits, labels),
-                "metric_accuracy": (logits.argmax(dim=1) == labels).float().mean()}
+        return {
+            "class": F.cross_entropy(logits, labels),
+            "metric_accuracy": (logits.argmax(dim=1) == labels).float().mean(),
+        }
 
     def after_step(self, step: int) -> None:
         """Nothing follows a step."""
@@ -70,8 +70,8 @@ class Classification:
         device = next(self.module.parameters()).device
         right = 0
         for start in range(0, len(dataset), batch_size):
-            logits = self.module(dataset.images[start:start + batch_size].to(device))
-            right += int((logits.argmax(dim=1).cpu() == dataset.labels[start:start + batch_size]).sum())
+            logits = self.module(dataset.images[start : start + batch_size].to(device))
+            right += int((logits.argmax(dim=1).cpu() == dataset.labels[start : start + batch_size]).sum())
         return right / len(dataset)
 
 
@@ -83,8 +83,10 @@ class SingleObjects(Dataset[Sample]):
 
     def __init__(self, section: params.ShapesPretraining, stream: str, count: int) -> None:
         """Draw `count` images; `stream` names a sequence of seeds that no dataset and no other stream has."""
-        scenes = [generate_single((section.seed, STREAMS[stream], index), section.size, section.hard)
-                  for index in range(count)]
+        scenes = [
+            generate_single((section.seed, STREAMS[stream], index), section.size, section.hard)
+            for index in range(count)
+        ]
         images = np.stack([scene.image for scene in scenes]).transpose(0, 3, 1, 2)
         self.images = torch.from_numpy(np.ascontiguousarray(images))
         self.labels = torch.from_numpy(np.concatenate([scene.labels for scene in scenes]))
@@ -97,43 +99,75 @@ class SingleObjects(Dataset[Sample]):
         index, draw = key
         size = (self.images.shape[2], self.images.shape[3])
         box = boxes_xyxy(torch.tensor([0.0, 0.0, size[1], size[0]]), size)
-        target = Target(box, self.labels[index:index + 1])
+        target = Target(box, self.labels[index : index + 1])
         sample = Sample(Image(self.images[index]), target, index, size)
         return augment(sample, self.augmentation, np.random.default_rng((self.seed, draw, index)))
 
 
-def pretrain(section: params.ShapesPretraining, checkpoint: Path, name: str
-             ) -> tuple[Backbone, dict[str, float], FitResult]:
+def pretrain(
+    section: params.ShapesPretraining, checkpoint: Path, key: str, name: str
+) -> tuple[Backbone, dict[str, float], FitResult]:
     """Train a backbone to name single objects.
 
-    checkpoint, name: as `fit` takes them.  Returns the backbone, figures of the result (`val_accuracy` on
+    checkpoint, key, name: as `fit` takes them.  Returns the backbone, figures of the result (`val_accuracy` on
     images of a stream of their own), and those of the training.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(section.seed)
         backbone = build_backbone(section.architecture, frozen_stages=0, frozen_batchnorm=False)
         method = Classification(Classifier(backbone, len(class_names(section.hard))))
-    trainable = cast(Method, method)  # `fit` never predicts
-    result = fit(trainable, SingleObjects(section, "pretraining", section.images), _training(section),
-                 seed=section.seed, checkpoint=checkpoint, key=section.model_dump_json(), name=name)
+    result = fit(
+        method,
+        SingleObjects(section, "pretraining", section.images),
+        _training(section),
+        seed=section.seed,
+        checkpoint=checkpoint,
+        key=key,
+        name=name,
+    )
     val = SingleObjects(section, "pretraining_val", VAL_IMAGES)
-    figures = {"val_accuracy": method.accuracy(val, section.batch_size), "val_images": VAL_IMAGES,
-               "train_images": section.images, "steps": section.steps}
+    figures = {
+        "val_accuracy": method.accuracy(val, section.batch_size),
+        "val_images": VAL_IMAGES,
+        "train_images": section.images,
+        "steps": section.steps,
+    }
     discard(checkpoint)
     return backbone, figures, result
 
 
 def _training(section: params.ShapesPretraining) -> params.Training:
     """The recipe: AdamW, a short warm-up, cosine to 0, flips and transposition."""
-    flips = params.Augmentation(short_sides=(section.size,), max_side=section.size, horizontal_flip=0.5,
-                                vertical_flip=0.5, transpose=0.5)
+    flips = params.Augmentation(
+        short_sides=(section.size,),
+        max_side=section.size,
+        horizontal_flip=0.5,
+        vertical_flip=0.5,
+        transpose=0.5,
+    )
     return params.Training(
-        steps=section.steps, batch_size=section.batch_size, optimizer="adamw",
-        learning_rate=section.learning_rate, backbone_rate=1.0, momentum=0.9,
-        weight_decay=section.weight_decay, norm_weight_decay=0.0, schedule="cosine", milestones=(),
-        poly_power=0.9, warmup_steps=round(WARMUP * section.steps), warmup_start=0.001, clip_norm=5.0,
-        ema=0.0, group_by_aspect=False, precision="auto", workers=0, threads=section.threads,
-        checkpoint_every=500, log_every=50, augmentation=flips,
+        steps=section.steps,
+        batch_size=section.batch_size,
+        optimizer="adamw",
+        learning_rate=section.learning_rate,
+        backbone_rate=1.0,
+        momentum=0.9,
+        weight_decay=section.weight_decay,
+        norm_weight_decay=0.0,
+        schedule="cosine",
+        milestones=(),
+        poly_power=0.9,
+        warmup_steps=round(WARMUP * section.steps),
+        warmup_start=0.001,
+        clip_norm=5.0,
+        ema=0.0,
+        group_by_aspect=False,
+        precision="auto",
+        workers=0,
+        threads=section.threads,
+        checkpoint_every=500,
+        log_every=50,
+        augmentation=flips,
     )
 
 

@@ -19,24 +19,29 @@ from pipeline.methods.pretraining.weight_files import load_foreign
 from pipeline.models.backbones import SMALL, Backbone, build_backbone
 
 
-def write_backbone_start(section: params.Backbone, out: Path, *, root: Path, checkpoint: Path, name: str
-                         ) -> FitResult | None:
+def write_backbone_start(
+    section: params.Backbone, out: Path, *, root: Path, checkpoint: Path, key: str, name: str
+) -> FitResult | None:
     """Write `out`/backbone.safetensors, which `load_backbone` reads, and backbone.json.
 
     root: the repository, to which the path of a weight file is relative; checkpoint: a folder for the
-    resume points of a pre-training; name: of the start, for messages.  The json has the keys kind,
+    resume points of a pre-training with the same `key`; name: of the start, for messages.  The json has the keys kind,
     architecture, figures (of a pre-training) and ignored (tensors of a weight file that were left out).
     A random start is a file without tensors.  Returns the figures of the training if there was one.
 
     Raises UserError for an unknown architecture, unusable weights, or a download that fails.
     """
-    about: dict[str, Any] = {"kind": section.kind, "architecture": section.architecture, "figures": {},
-                             "ignored": []}
+    about: dict[str, Any] = {
+        "kind": section.kind,
+        "architecture": section.architecture,
+        "figures": {},
+        "ignored": [],
+    }
     result: FitResult | None = None
     weights: nn.Module
     match section:
         case params.ShapesPretraining():
-            backbone, about["figures"], result = pretrain(section, checkpoint, name)
+            backbone, about["figures"], result = pretrain(section, checkpoint, key, name)
             weights = backbone.network
         case params.TimmWeights():
             weights = _download(section.architecture)
@@ -61,13 +66,21 @@ def _build(architecture: str) -> Backbone:
 def _download(architecture: str) -> nn.Module:
     """timm's pretrained network, from its cache or the network."""
     if architecture == SMALL:
-        raise UserError("params.yaml", architecture, "has no weights to download",
-                        "use kind: shapes_pretraining, or name an architecture of timm")
+        raise UserError(
+            "params.yaml",
+            architecture,
+            "has no weights to download",
+            "use kind: shapes_pretraining, or name an architecture of timm",
+        )
     _build(architecture)
     try:
         network: nn.Module = timm.create_model(architecture, features_only=True, pretrained=True)
     except Exception as error:  # timm, its hub and the HTTP client below raise types of their own
         problem = f"its weights cannot be downloaded ({type(error).__name__}: {error})"
-        raise UserError("params.yaml", architecture, problem, "run once with a network, or download them"
-                        " elsewhere and use kind: file with their path") from None
+        raise UserError(
+            "params.yaml",
+            architecture,
+            problem,
+            "run once with a network, or download them elsewhere and use kind: file with their path",
+        ) from None
     return network

@@ -51,8 +51,11 @@ def _read(path: Path) -> State:
     """The state dict in a file, without running any code in it."""
     remedy = "save model.state_dict() with torch.save, or as safetensors"
     try:
-        content: Any = (load_file(path) if path.suffix == ".safetensors"
-                        else torch.load(path, map_location="cpu", weights_only=True))
+        content: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except FileNotFoundError:
         raise UserError(path, "", "file not found", "correct the path in params.yaml") from None
     except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError) as error:
@@ -61,8 +64,11 @@ def _read(path: Path) -> State:
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not isinstance(content, dict) or not content or not all(
-            isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
+    if (
+        not isinstance(content, dict)
+        or not content
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
+    ):
         raise UserError(path, "", "is not a state dict (names to tensors)", remedy)
     return content
 

@@ -34,7 +34,7 @@ def test_the_result_does_not_depend_on_other_boxes_or_earlier_calls() -> None:
     image, _, box = disc()
     boxes = np.concatenate([box + 3, box, box - 5])
     together = masks_from_boxes(image, boxes, 3)
-    apart = [masks_from_boxes(image, boxes[index:index + 1], 3)[0] for index in (2, 0, 1)]
+    apart = [masks_from_boxes(image, boxes[index : index + 1], 3)[0] for index in (2, 0, 1)]
     np.testing.assert_array_equal(together[[2, 0, 1]], apart)
 
 
@@ -47,8 +47,9 @@ def test_masks_stay_in_their_box_and_are_never_empty(boxes: np.ndarray, seed: in
     assert not (masks & ~filled).any()
 
 
-@pytest.mark.parametrize("box", [[0, 0, 96, 96], [-5, -5, 200, 120], [30, 20, 32, 60], [30, 20, 60, 22],
-                                 [40, 40, 40, 40]])
+@pytest.mark.parametrize(
+    "box", [[0, 0, 96, 96], [-5, -5, 200, 120], [30, 20, 32, 60], [30, 20, 60, 22], [40, 40, 40, 40]]
+)
 def test_nothing_to_cut_gives_the_filled_box(box: list[float]) -> None:
     image, _, _ = disc()
     boxes = np.asarray([box], dtype=float)
