@@ -77,7 +77,7 @@ def step(loss: Loss, logits: Tensor, masks: Tensor, similarity: Tensor) -> tuple
     return value.detach(), logits.grad
 
 
-def cpu_seconds(data: tuple[Tensor, Tensor, Tensor], rounds: int = 15) -> list[float]:
+def cpu_seconds(data: tuple[Tensor, Tensor, Tensor], rounds: int = 31) -> list[float]:
     """Median CPU time of a step of each loss; the two take turns, so that other load meets both."""
     times: list[list[float]] = [[] for _ in LOSSES]
     for _ in range(rounds):

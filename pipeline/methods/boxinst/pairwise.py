@@ -24,6 +24,7 @@ A straightforward version gathers the neighbours of all pixels: size^2 - 1 copie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ from pipeline.methods.boxinst.neighbours import facing
 # Accelerators: enough pixels to fill them, and some 200 MB of vectors.
 CPU_PORTION = 2**17
 DEVICE_PORTION = 2**22
+LARGEST_GROWTH = 4  # a window joins a portion of larger ones only if that costs it less than this factor
 
 
 class PairSum(torch.autograd.Function):
@@ -98,6 +100,10 @@ class _Extent(NamedTuple):
     height: int
     width: int
 
+    @property
+    def area(self) -> int:
+        return self.height * self.width
+
     def window(self, height: int, width: int, shape: torch.Size) -> _Window:
         """A window of the given size, at least the extent's, round the extent and within the map."""
         top, left = min(self.top, shape[1] - height), min(self.left, shape[2] - width)
@@ -110,7 +116,7 @@ def _flat_sum(logits: Tensor, pairs: Tensor, steps: list[int]) -> tuple[Tensor, 
     logits: (P,).  pairs: (2 * len(steps), P) uint8, 1 where an entry counts its neighbour; the second
     half looks `steps` ahead, the first half the same steps behind, in reverse order.
     """
-    size = logits.abs()
+    half = logits.abs() / 2
     degree, pull = torch.zeros_like(logits), torch.zeros_like(logits)  # sums of w and of w * s(x + y)
     total = logits.new_zeros(())
     behind, ahead = pairs.chunk(2)
@@ -119,17 +125,22 @@ def _flat_sum(logits: Tensor, pairs: Tensor, steps: list[int]) -> tuple[Tensor, 
             continue
         weight = (forward[:-step] + backward[step:]).to(logits.dtype)
         joint = logits[:-step] + logits[step:]
-        joint_size = joint.abs()
-        term = (size[:-step] + size[step:]).sub_(joint_size).mul_(0.5)
-        term -= joint_size.neg_().exp_().log1p_()
+        half_joint = joint.abs().div_(2)
+        term = (half[:-step] + half[step:]).sub_(half_joint)
+        term -= _residual_(half_joint)
         total += term.mul_(weight).sum()
         tilt = joint.sigmoid_().mul_(weight)
         degree[:-step] += weight
         degree[step:] += weight
         pull[:-step] += tilt
         pull[step:] += tilt
-    total += size.neg_().exp_().log1p_().mul_(degree).sum()
+    total += _residual_(half).mul_(degree).sum()
     return total, degree.mul_(logits.sigmoid()).sub_(pull)
+
+
+def _residual_(half: Tensor) -> Tensor:
+    """log(1 + exp(-2 * half)), in place.  `exp2` takes a third of the time of `exp` on a CPU."""
+    return half.mul_(-2 / math.log(2)).exp2_().log1p_()
 
 
 def _without_border(pairs: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
@@ -147,13 +158,14 @@ def _portions(box_masks: Tensor, reach: int) -> Iterator[list[_Window]]:
     Large windows come first, so that those of a portion differ little before they are made equal.
     """
     limit = CPU_PORTION if box_masks.device.type == "cpu" else DEVICE_PORTION
-    extents = sorted(_extents(box_masks, reach), key=lambda extent: -extent.height * extent.width)
+    extents = sorted(_extents(box_masks, reach), key=lambda extent: -extent.area)
     start = 0
     while start < len(extents):
         stop, height, width = start, 0, 0
         for extent in extents[start:]:
             taller, wider = max(height, extent.height), max(width, extent.width)
-            if stop > start and (stop - start + 1) * taller * wider > limit:
+            full = (stop - start + 1) * taller * wider > limit
+            if stop > start and (full or taller * wider > LARGEST_GROWTH * extent.area):
                 break
             stop, height, width = stop + 1, taller, wider
         yield [extent.window(height, width, box_masks.shape) for extent in extents[start:stop]]

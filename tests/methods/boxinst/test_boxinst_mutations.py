@@ -242,9 +242,9 @@ MUTATIONS = [
     ("projection", "losses", "logits.max(dim=axis).values", "logits.amax(dim=axis)"),
     ("projection", "losses", "/ len(logits)", "/ (2 * len(logits))"),
     # pairwise
-    ("pairwise", "pairwise", "term -= joint_size.neg_().exp_().log1p_()", "pass"),
-    ("pairwise", "pairwise", ".sub_(joint_size).mul_(0.5)", ".mul_(0.5)"),
-    ("pairwise", "pairwise", "size.neg_().exp_().log1p_().mul_(degree)", "size.mul_(0)"),
+    ("pairwise", "pairwise", "term -= _residual_(half_joint)", "pass"),
+    ("pairwise", "pairwise", ".sub_(half_joint)", ""),
+    ("pairwise", "pairwise", "_residual_(half).mul_(degree)", "half.mul_(0)"),
     ("pairwise", "pairwise", "sub_(pull)", "add_(pull)"),
     (
         "pairwise",
