@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,3 +38,31 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the reference material in ../shared, which is not here")
     return folder
+
+
+Close = Callable[..., None]
+Load = Callable[[str], dict[str, Tensor]]
+
+
+@pytest.fixture(scope="session")
+def load(vectors: Path) -> Load:
+    """Arrays of one vector file as tensors."""
+
+    def read(name: str) -> dict[str, Tensor]:
+        with np.load(vectors / "boxinst" / f"{name}.npz", allow_pickle=False) as arrays:
+            return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def close() -> Close:
+    """|a - b| <= rtol |b| + share * max|b| + 1e-9: the vectors' rule; 1e-4 and 2e-6 hold for outputs."""
+
+    def check(actual: Tensor, expected: Tensor, rtol: float = 1e-4, share: float = 2e-6) -> None:
+        largest = float(expected.abs().max()) if expected.numel() else 0.0
+        torch.testing.assert_close(
+            actual, expected, rtol=rtol, atol=share * largest + 1e-9, check_dtype=False
+        )
+
+    return check

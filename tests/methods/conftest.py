@@ -3,42 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pipeline.models.condinst import CondInstHeads, CondInstOutputs
 from pipeline.params import CondInst, Predict
-
-Close = Callable[..., None]
-Load = Callable[[str], dict[str, Tensor]]
-
-
-@pytest.fixture(scope="session")
-def load(vectors: Path) -> Load:
-    """Arrays of one vector file as tensors."""
-
-    def read(name: str) -> dict[str, Tensor]:
-        with np.load(vectors / "boxinst" / f"{name}.npz", allow_pickle=False) as arrays:
-            return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
-
-    return read
-
-
-@pytest.fixture(scope="session")
-def close() -> Close:
-    """|a - b| <= rtol |b| + share * max|b| + 1e-9: the vectors' rule; 1e-4 and 2e-6 hold for outputs."""
-
-    def check(actual: Tensor, expected: Tensor, rtol: float = 1e-4, share: float = 2e-6) -> None:
-        largest = float(expected.abs().max()) if expected.numel() else 0.0
-        torch.testing.assert_close(
-            actual, expected, rtol=rtol, atol=share * largest + 1e-9, check_dtype=False
-        )
-
-    return check
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +75,7 @@ class GivenPyramid(nn.Module):
 
 
 @pytest.fixture
-def tiny_heads(load: Load, tiny_model: CondInst) -> GivenPyramid:
+def tiny_heads(load: Callable[[str], dict[str, Tensor]], tiny_model: CondInst) -> GivenPyramid:
     """The model of end_to_end_weights; set `.pyramid` to [p3, ..., p7] before use."""
     heads = CondInstHeads(tiny_model, 5, {})
     heads.load_state_dict(reference_state(load("end_to_end_weights")))

@@ -109,7 +109,7 @@ def pretrain(
 ) -> tuple[Backbone, dict[str, float], FitResult]:
     """Train a backbone to name single objects.
 
-    checkpoint, key, name: as `fit` takes them.  Returns the backbone, figures of the result (`val_accuracy` on
+    checkpoint, key, name: as `fit` takes them.  Returns the backbone, its figures (`val_accuracy` on
     images of a stream of their own), and those of the training.
     """
     with torch.random.fork_rng(devices=[]):

@@ -25,9 +25,10 @@ def write_backbone_start(
     """Write `out`/backbone.safetensors, which `load_backbone` reads, and backbone.json.
 
     root: the repository, to which the path of a weight file is relative; checkpoint: a folder for the
-    resume points of a pre-training with the same `key`; name: of the start, for messages.  The json has the keys kind,
-    architecture, figures (of a pre-training) and ignored (tensors of a weight file that were left out).
-    A random start is a file without tensors.  Returns the figures of the training if there was one.
+    resume points of a pre-training with the same `key`; name: of the start, for messages.  The json has
+    the keys kind, architecture, figures (of a pre-training) and ignored (tensors of a weight file that
+    were left out).  A random start is a file without tensors.  Returns the figures of the training if
+    there was one.
 
     Raises UserError for an unknown architecture, unusable weights, or a download that fails.
     """
