@@ -217,6 +217,17 @@ class BoxInst(Section):
     topk_per_image: Positive
     train: Training
 
+    @model_validator(mode="after")
+    def _fits_the_losses(self) -> BoxInst:
+        if self.pairwise_size % 2 == 0:
+            raise ValueError("pairwise_size must be odd")
+        turned = self.train.augmentation.vertical_flip or self.train.augmentation.transpose
+        if self.bottom_pixels_removed and turned:
+            raise ValueError(
+                "bottom_pixels_removed needs images that are upright: no vertical_flip, no transpose"
+            )
+        return self
+
 
 Method = Annotated[Supervised | BoxInst, Field(discriminator="kind")]
 
