@@ -60,10 +60,14 @@ def read_coco(json_path: Path, image_folder: Path, processes: int) -> CheckedCoc
 def _load(path: Path) -> dict[str, Any]:
     """The file as an object with the three lists of COCO; `images` and `categories` are not empty."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
     except OSError as error:
         raise UserError(
             path, "", f"cannot be read: {error.strerror}", "check the path in params.yaml"
+        ) from None
+    except _RepeatedKey as error:
+        raise UserError(
+            path, "", f"the key {error} occurs twice in one object, so one value would be lost", "keep one"
         ) from None
     except UnicodeDecodeError:
         raise UserError(path, "", "is not UTF-8 text", "save it as plain JSON in UTF-8") from None
@@ -86,6 +90,20 @@ def _load(path: Path) -> dict[str, Any]:
         if not content[key] and key != "annotations":
             raise UserError(path, "", f"the data set has no {key}: the list is empty")
     return content
+
+
+class _RepeatedKey(Exception):
+    """A JSON object in which a key occurs twice: Python's reader would keep the last in silence."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        example = f" (of the object with id {members['id']})" if is_id(members.get("id")) else ""
+        raise _RepeatedKey(f"{show(repeated)}{example}")
+    return members
 
 
 def _categories(path: Path, rows: list[Any]) -> list[dict[str, Any]]:

@@ -138,7 +138,7 @@ def _annotation(row: Annotation, box: list[float], size: Size, findings: Finding
         clean["segmentation"] = mask
     area = row.get("area")
     whole = box == row["bbox"] or mask is not None
-    if is_number(area) and 0 < area < math.inf and whole:
+    if is_number(area) and 0 < area <= size[0] * size[1] and whole:
         return {**clean, "area": area}
     if whole:
         findings.add(

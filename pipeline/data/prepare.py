@@ -35,10 +35,12 @@ def import_coco(params: CocoFolder, root: Path, out: Path) -> dict[str, Any]:
     }
     warnings = [line for split in checked.values() for line in split.warnings]
     warnings += _align_categories(checked) + _leaks(checked) + _missing_figures(checked)
-    for split, content in checked.items():
+    summary = _summary({split: content.coco for split, content in checked.items()}, warnings)
+    for split, content in checked.items():  # nothing is written before everything has been computed
         write_folder_store(out / split, sources[split][1], content.images)
         write_split(out, split, content.coco)
-    return write_summary(out, {split: content.coco for split, content in checked.items()}, warnings)
+    write_json(out / "summary.json", summary)
+    return summary
 
 
 def write_split(out: Path, split: str, coco: Coco) -> None:
@@ -48,9 +50,13 @@ def write_split(out: Path, split: str, coco: Coco) -> None:
 
 def write_summary(out: Path, splits: dict[str, Coco], warnings: list[str]) -> dict[str, Any]:
     """Write and return `out`/summary.json: the figures of every split, and the warnings of the import."""
-    summary = {"splits": {split: summarise(coco) for split, coco in splits.items()}, "warnings": warnings}
+    summary = _summary(splits, warnings)
     write_json(out / "summary.json", summary)
     return summary
+
+
+def _summary(splits: dict[str, Coco], warnings: list[str]) -> dict[str, Any]:
+    return {"splits": {split: summarise(coco) for split, coco in splits.items()}, "warnings": warnings}
 
 
 def summarise(coco: Coco) -> dict[str, Any]:
@@ -104,6 +110,13 @@ def _align_categories(checked: dict[str, CheckedCoco]) -> list[str]:
                     "use one list of categories for both",
                 )
     warnings = []
+    counts = Counter(names.values())
+    if repeated := sorted(name for name, count in counts.items() if count > 1):
+        warnings.append(
+            f"{len(repeated)} category {'names belong' if len(repeated) > 1 else 'name belongs'} to several"
+            f" ids, which stay different categories: {', '.join(map(show_name, repeated[:5]))}"
+            f"{' and more' if len(repeated) > 5 else ''}"
+        )
     for split, content in checked.items():
         own = {row["id"] for row in content.coco["categories"]}
         if missing := sorted(names.keys() - own):

@@ -31,5 +31,5 @@ def show(value: Any) -> str:
 
 
 def show_name(name: str) -> str:
-    """A file name for a message, without quotes."""
-    return show(name)[1:-1]
+    """A file name for a message: without quotes, unless it begins or ends with a blank that must be seen."""
+    return show(name)[1:-1] if name == name.strip() else show(name)

@@ -134,6 +134,9 @@ def _run_stages(
                     _tell(job.stage, "FAILED")
                 else:
                     _tell(job.stage, f"done in {times[job.stage]:.1f} s")
+                    for line in _log_lines(job.log):
+                        if line.startswith("warning: "):  # what was left out must not end in a log alone
+                            _tell(job.stage, line)
             if time.monotonic() - news > _NEWS_SECONDS:
                 news = time.monotonic()
                 for job in running:
@@ -143,8 +146,7 @@ def _run_stages(
         for job in running:  # left by an interrupt: the stage writes its checkpoint and ends
             job.process.terminate()
     if failed is not None:
-        lines = failed.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        print("\n".join(lines[-15:]), file=sys.stderr)
+        print("\n".join(_log_lines(failed.log)[-15:]), file=sys.stderr)
         raise UserError(
             "stage",
             failed.stage,
@@ -179,6 +181,10 @@ def _tell(stage: str, message: str) -> None:
     print(f"{stage}: {message}", flush=True)
 
 
+def _log_lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").strip().splitlines()
+
+
 def _last_line(log: Path) -> str:
-    text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").strip()
-    return text.splitlines()[-1][:160] if text else "running"
+    lines = _log_lines(log)
+    return lines[-1][:160] if lines else "running"

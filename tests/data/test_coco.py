@@ -231,7 +231,7 @@ def test_annotations_without_a_mask_among_others_are_counted(folder: Path) -> No
     assert "1 annotation kept for box supervision only" in checked.warnings[0]
 
 
-@pytest.mark.parametrize("area", [None, 0, -5, float("nan"), "150"])
+@pytest.mark.parametrize("area", [None, 0, -5, float("nan"), "150", 10**400, 1e300, WIDTH * HEIGHT + 1])
 def test_an_unusable_area_is_replaced_by_that_of_the_mask(folder: Path, area: Any) -> None:
     checked = read(folder, first("area", area))
     assert checked.coco["annotations"][0]["area"] == 150
@@ -327,6 +327,11 @@ def test_an_unusable_file_is_left_out_and_named(folder: Path, name: str) -> None
     assert "a.png (image 1)" in checked.warnings[0]
 
 
+def test_a_blank_at_the_end_of_a_file_name_is_seen(folder: Path) -> None:
+    checked = read(folder, first("file_name", "a.png ", "images"))
+    assert "the file is missing: 'a.png ' (image 1)" in checked.warnings[0]
+
+
 def test_a_very_long_file_name_is_left_out(folder: Path) -> None:
     checked = read(folder, first("file_name", "x" * 5000, "images"))
     assert "cannot be read" in checked.warnings[0]
@@ -388,6 +393,11 @@ BAD_JSON: dict[str, tuple[bytes, str]] = {
     "list": (b"[1, 2]", "top level must be an object"),
     "number": (b"5", "top level must be an object"),
     "deep": (b"[" * 200_000, "JSON"),
+    "list_twice": (json.dumps(coco())[:-1].encode() + b', "images": []}', "key 'images' occurs twice"),
+    "key_twice": (
+        json.dumps(coco()).replace('"bbox"', '"bbox": [1, 2, 3, 4], "bbox"', 1).encode(),
+        r"key 'bbox' \(of the object with id 11\) occurs twice",
+    ),
     "huge_number": (b'{"images": ' + b"9" * 5000 + b"}", "JSON"),
 }
 

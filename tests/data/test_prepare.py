@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from pipeline.data.images import ImageStore
@@ -110,6 +114,35 @@ def test_refused_input_writes_nothing(root: Path) -> None:
     with pytest.raises(UserError, match=r"val\.json: is not complete"):
         import_coco(params(), root, root / "out")
     assert not (root / "out").exists()
+
+
+def test_two_categories_of_one_name_are_reported(root: Path) -> None:
+    twins = [{"id": 8, "name": "b"}, {"id": 3, "name": "b"}]
+    for split, keys in (("train", (1, 2)), ("val", (3,))):
+        write(root / "data" / "mine" / f"{split}.json", coco(keys, twins))
+    (line,) = import_coco(params(), root, root / "out")["warnings"]
+    assert line == "1 category name belongs to several ids, which stay different categories: b"
+
+
+def test_the_stage_says_what_was_left_out(root: Path) -> None:
+    content = coco((1, 2))
+    content["annotations"][0]["bbox"][2] = 0
+    write(root / "data" / "mine" / "train.json", content)
+    repository = Path(__file__).parents[2]
+    preset = yaml.safe_load((repository / "presets" / "coco-boxes.yaml").read_text())
+    preset["import_coco"]["mine"] = params().model_dump()
+    (root / "params.yaml").write_text(yaml.safe_dump(preset))
+    done = subprocess.run(
+        [sys.executable, str(repository / "stages" / "import_coco.py"), "--name", "mine"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(repository)},
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: data/mine/train.json: 1 annotation left out: bbox has no width")
 
 
 @pytest.mark.parametrize("path", ["/etc/train.json", "../train.json", "data/../../train.json"])
