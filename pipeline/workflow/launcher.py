@@ -7,13 +7,18 @@ depends on is done, as `dvc --wait-for-lock repro --single-item`.  Plain `dvc re
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from pipeline.errors import UserError
@@ -24,6 +29,7 @@ from pipeline.workflow.dag import dependencies, read_dag
 
 _POLL_SECONDS = 0.1
 _NEWS_SECONDS = 15.0
+_STOP_SECONDS = 120.0  # that stages have to end by themselves after an interrupt: a step and a checkpoint
 
 
 @dataclass
@@ -39,15 +45,21 @@ class _Running:
 def repro(root: Path, jobs: int = 0) -> None:
     """Bring the whole pipeline up to date, up to `jobs` stages at a time (0: as many as fit).
 
-    Raises UserError for the first stage that fails, after those beside it have ended.
+    Raises UserError for the first stage that fails, after those beside it have ended, and when another
+    launch runs here already.  SIGTERM and a closed terminal stop it as Ctrl-C does, with all its stages.
     """
     params = check(root)
+    with _only_launch(root) as lock, _stopped_by_signals():
+        _repro(root, params, jobs, lock)
+
+
+def _repro(root: Path, params: Params, jobs: int, lock: int) -> None:
     waits_for = dependencies(read_dag(root))
     stale = _stale_stages(root, waits_for)
     gpus = count_gpus()
     slots = jobs or gpus or max(1, (os.cpu_count() or 1) // most_threads(params))
     began = time.monotonic()
-    times = _run_stages(root, _by_weight(waits_for, stale), waits_for, slots, gpus)
+    times = _run_stages(root, _by_weight(waits_for, stale), waits_for, slots, gpus, lock)
     # What the launcher did must be all there is to do: DVC has the last word, and it writes the final lock.
     if subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=root, check=False).returncode:
         raise UserError("dvc repro", "", "did not end well", "see the lines above")
@@ -77,6 +89,56 @@ def count_gpus() -> int:
     if listed.returncode:
         return 0
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+@contextmanager
+def _only_launch(root: Path) -> Iterator[int]:
+    """Hold the repository's launch lock and yield its descriptor.
+
+    The stages inherit it, so that it is still held while a stage runs on whose launcher was killed.
+    Raises UserError while another launch holds it.
+    """
+    path = root / ".checkpoints" / "repro.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(handle, 32, 0).decode().strip() or "unknown"
+            raise UserError(
+                root.resolve(),
+                "",
+                f"`python -m pipeline repro` (process {owner}), or a stage of it, runs here already",
+                "wait until it has ended",
+            ) from None
+        os.truncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP as Ctrl-C; a SIGHUP that is ignored (nohup) stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _stale_stages(root: Path, waits_for: dict[str, set[str]]) -> set[str]:
@@ -110,7 +172,7 @@ def _by_weight(waits_for: dict[str, set[str]], stale: set[str]) -> list[str]:
 
 
 def _run_stages(
-    root: Path, todo: list[str], waits_for: dict[str, set[str]], slots: int, gpus: int
+    root: Path, todo: list[str], waits_for: dict[str, set[str]], slots: int, gpus: int, lock: int
 ) -> dict[str, float]:
     """Run the stages, each as soon as it can; returns the seconds each took."""
     times: dict[str, float] = {}
@@ -124,14 +186,15 @@ def _run_stages(
                 for stage in _startable(todo, waits_for, open_stages, slots - len(running)):
                     todo.remove(stage)
                     free = min(set(range(slots)) - {job.slot for job in running})
-                    running.append(_start(root, stage, free, gpus))
+                    running.append(_start(root, stage, free, gpus, lock))
             for job in [job for job in running if job.process.poll() is not None]:
                 running.remove(job)
                 job.output.close()
                 times[job.stage] = time.monotonic() - job.started
                 if job.process.returncode:
                     failed = failed or job
-                    _tell(job.stage, "FAILED")
+                    beside = ", ".join(other.stage for other in running)
+                    _tell(job.stage, f"FAILED; still to end: {beside}" if beside else "FAILED")
                 else:
                     _tell(job.stage, f"done in {times[job.stage]:.1f} s")
                     for line in _log_lines(job.log):
@@ -142,9 +205,9 @@ def _run_stages(
                 for job in running:
                     _tell(job.stage, _last_line(job.log))
             time.sleep(_POLL_SECONDS)
-    finally:
-        for job in running:  # left by an interrupt: the stage writes its checkpoint and ends
-            job.process.terminate()
+    except BaseException:
+        _stop(running)
+        raise
     if failed is not None:
         print("\n".join(_log_lines(failed.log)[-15:]), file=sys.stderr)
         raise UserError(
@@ -156,13 +219,43 @@ def _run_stages(
     return times
 
 
+def _stop(running: list[_Running]) -> None:
+    """Interrupt the stages, as Ctrl-C does, and wait until they have ended; kill them if that is in vain.
+
+    A training saves a checkpoint first.  The signal goes to DVC and to the stage that it runs: DVC alone
+    would die and leave the stage behind.
+    """
+    if not running:
+        return
+    stages = ", ".join(job.stage for job in running)
+    print(f"stopping {stages} (Ctrl-C again to kill)", file=sys.stderr, flush=True)
+    _signal(running, signal.SIGINT)
+    deadline = time.monotonic() + _STOP_SECONDS
+    try:
+        while any(job.process.poll() is None for job in running) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        pass
+    _signal(running, signal.SIGKILL)
+    for job in running:
+        job.process.wait()
+        job.output.close()
+
+
+def _signal(running: list[_Running], number: signal.Signals) -> None:
+    for job in running:
+        with suppress(ProcessLookupError):  # nothing is left of its group
+            os.killpg(job.process.pid, number)
+
+
 def _startable(
     todo: list[str], waits_for: dict[str, set[str]], open_stages: set[str], free: int
 ) -> Iterator[str]:
     yield from [stage for stage in todo if not waits_for[stage] & open_stages][: max(free, 0)]
 
 
-def _start(root: Path, stage: str, slot: int, gpus: int) -> _Running:
+def _start(root: Path, stage: str, slot: int, gpus: int, lock: int) -> _Running:
+    """Start DVC on one stage, in a process group of its own, so that `_stop` reaches all that it starts."""
     log = root / ".checkpoints" / "logs" / f"{stage}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ)
@@ -172,9 +265,21 @@ def _start(root: Path, stage: str, slot: int, gpus: int) -> _Running:
         environment["CUDA_VISIBLE_DEVICES"] = devices[slot % gpus].strip()
     _tell(stage, "started")
     output = log.open("wb")
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
-    process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    process = subprocess.Popen(
+        _command(stage),
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+        pass_fds=(lock,),
+    )
     return _Running(stage, slot, process, log, output, time.monotonic())
+
+
+def _command(stage: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
 
 
 def _tell(stage: str, message: str) -> None:
