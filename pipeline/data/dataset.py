@@ -66,7 +66,12 @@ class LabelledImages(Dataset[Sample]):
             )
         self.image_ids = [image_id for image_id, image in labels.images.items() if len(image.labels)]
         if not self.image_ids:
-            raise UserError(labels.path, "", "no image has an annotation, so there is nothing to train on")
+            raise UserError(
+                labels.path,
+                "",
+                "no image has an annotation, so there is nothing to train on",
+                "annotate the train images; crowd regions do not count",
+            )
 
     def __len__(self) -> int:
         return len(self.image_ids)
