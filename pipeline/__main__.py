@@ -16,7 +16,7 @@ def main() -> None:
     use.add_argument("preset")
     use.add_argument("--force", action="store_true", help="overwrite edits of params.yaml")
     repro = commands.add_parser("repro", help="dvc repro, with independent stages side by side")
-    repro.add_argument("--jobs", type=int, default=0, help="stages at a time (default: by cores or GPUs)")
+    repro.add_argument("--jobs", type=_jobs, default=0, help="stages at a time (default: by cores or GPUs)")
     arguments, root = parser.parse_args(), Path()
     if arguments.command == "check":
         from pipeline.workflow.check import check
@@ -35,6 +35,12 @@ def main() -> None:
         from pipeline.workflow.launcher import repro as run_stages
 
         run_stages(root, arguments.jobs)
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a count of stages: 1 or more, 0 for the default")
+    return int(text)
 
 
 if __name__ == "__main__":

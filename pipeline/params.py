@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every random generator takes
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
@@ -27,7 +28,7 @@ Rate = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """Base of every section: frozen, no unknown keys, no silent conversion of text to numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 # --- data -------------------------------------------------------------------------------------------
@@ -39,7 +40,7 @@ class Shapes(Section):
     train: Positive
     val: Positive
     size: Annotated[int, Field(ge=32, le=1024)]
-    seed: Count
+    seed: Seed
     hard: bool  # adds rings and crescents, which defeat projection losses
     processes: Positive
 
@@ -71,7 +72,7 @@ class ShapesPretraining(Section):
     architecture: str
     images: Positive
     size: Annotated[int, Field(ge=32)]
-    seed: Count
+    seed: Seed
     steps: Positive
     batch_size: Positive
     learning_rate: Rate
@@ -238,7 +239,7 @@ Method = Annotated[Supervised | BoxInst, Field(discriminator="kind")]
 class Run(Section):
     """One row of the comparison: a model trained by a method on a label set."""
 
-    title: str
+    title: Annotated[str, Field(min_length=1)]
     task: Literal["instances"]
     method: Literal["supervised", "boxinst"]  # the folder of pipeline/methods that the run depends on
     settings: Name  # the row of `methods`
@@ -246,13 +247,13 @@ class Run(Section):
     labels: Name
     backbone: Name
     oracle: Name  # the run that `retention` divides by; its own name for an oracle, `none` without one
-    seeds: Annotated[tuple[Count, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
 class Baseline(Section):
     """Boxes to masks without training, on the boxes that the run `detections` predicted."""
 
-    title: str
+    title: Annotated[str, Field(min_length=1)]
     kind: Literal["fill", "grabcut"]
     detections: Name
     oracle: Name
@@ -279,13 +280,13 @@ class Evaluate(Section):
     max_detections: Positive
     boundary_dilation: Share  # of the image diagonal
     bootstrap_samples: Annotated[int, Field(ge=100)]
-    bootstrap_seed: Count
+    bootstrap_seed: Seed
 
 
 class Report(Section):
     """What the page shows: its title and how many images of each kind the gallery has."""
 
-    title: str
+    title: Annotated[str, Field(min_length=1)]
     gallery: Count
 
 
@@ -397,7 +398,7 @@ def load_params(path: Path) -> Params:
     try:
         return Params.model_validate(tuples(raw))
     except ValidationError as error:
-        raise UserError(path, "", " | ".join(_line(item) for item in error.errors())) from None
+        raise UserError(path, "", " | ".join(map(_line, _causes(error.errors())))) from None
 
 
 def tuples(value: Any) -> Any:
@@ -405,6 +406,19 @@ def tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: tuples(item) for key, item in value.items()}
     return tuple(tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _causes(items: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the lists that are too short only because an entry of theirs was refused."""
+    places = [item["loc"] for item in items]
+
+    def follows(item: ErrorDetails) -> bool:
+        own = item["loc"]
+        return item["type"] == "too_short" and any(
+            len(place) > len(own) and place[: len(own)] == own for place in places
+        )
+
+    return [item for item in items if not follows(item)]
 
 
 def _line(item: ErrorDetails) -> str:
@@ -419,4 +433,9 @@ def _line(item: ErrorDetails) -> str:
         return f"{key}: missing; every key must be written out"
     if item["type"] == "value_error":
         return f"{key}: {message}" if key else message
-    return f"{key}: {item['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    if item["type"] in ("dict_type", "model_type", "tuple_type"):
+        wanted = "a list, as [1, 2]" if item["type"] == "tuple_type" else "a table; an empty one is {}"
+        return f"{key}: {item['input']!r} is not allowed: it must be {wanted}"
+    message = message.replace("Tuple", "List").replace(" after validation", "")
+    shown = list(item["input"]) if isinstance(item["input"], tuple) else item["input"]
+    return f"{key}: {shown!r} is not allowed: {message[0].lower()}{message[1:]}"

@@ -65,7 +65,12 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("backbone: small", "backbone: resnet50", ["runs.oracle.backbone", "resnet50", "small"]),
         ("  boxinst:\n    title", "  box.inst:\n    title", ["runs", "box.inst"]),
         ("detections: boxinst", "detections: box", ["baselines.fill.detections", "'box'"]),
-        ("import_coco: {}", "import_coco:", ["import_coco"]),
+        ("import_coco: {}", "import_coco:", ["import_coco: None", "a table; an empty one is {}"]),
+        ("seeds: [0]", "seeds: 0", ["runs.oracle.seeds: 0", "must be a list"]),
+        ("seeds: [0]", "seeds: [4294967296]", ["runs.oracle.seeds.0: 4294967296", "less than"]),
+        ("learning_rate: 0.002", "learning_rate: .inf", ["learning_rate: inf", "finite"]),
+        ("learning_rate: 0.002", "learning_rate: .nan", ["learning_rate: nan"]),
+        ("title: BoxInst\n", 'title: ""\n', ["runs.boxinst.title: ''", "at least 1 character"]),
         ("benchmark: demo", "benchmark: demo\nbenchmark: demo", ["benchmark", "twice"]),
         (
             "sizes_of_interest: [20, 40]",
@@ -94,6 +99,14 @@ def test_several_mistakes_are_all_told(root: Path, tmp_path: Path) -> None:
     path = edited(root, tmp_path, "train: 1500\n    val: 200", "train: 0\n    val: -1")
     with pytest.raises(UserError, match=r"generate\.shapes\.train.*generate\.shapes\.val"):
         load_params(path)
+
+
+def test_a_refused_entry_is_told_once(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_params(edited(root, tmp_path, "seeds: [0]", "seeds: [-1]"))
+    assert str(caught.value).endswith(
+        "runs.oracle.seeds.0: -1 is not allowed: input should be greater than or equal to 0"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "runs: [", "\t", "a: *b"])

@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from pipeline.__main__ import _jobs
 from pipeline.errors import UserError
 from pipeline.workflow import launcher
 
@@ -56,6 +58,12 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def lock(tmp_path: Path) -> Iterator[int]:
     with launcher._only_launch(tmp_path) as handle:
         yield handle
+
+
+@pytest.mark.parametrize("jobs", ["-1", "two", "1.5", ""])
+def test_a_count_of_stages_that_is_none_is_refused(jobs: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="is not a count of stages"):
+        _jobs(jobs)
 
 
 def test_a_stage_starts_when_what_it_waits_for_has_ended(tmp_path: Path, lock: int) -> None:
