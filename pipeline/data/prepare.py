@@ -153,6 +153,8 @@ def _missing_figures(checked: dict[str, CheckedCoco]) -> list[str]:
         annotations = checked[split].coco["annotations"]
         if not annotations:
             warnings.append(f"{split}: there are no annotations")
+        elif all(row["iscrowd"] for row in annotations):
+            warnings.append(f"{split}: all annotations are crowd regions, so there are no instances")
         elif not any("segmentation" in row for row in annotations):
             warnings.append(f"{split}: there are no masks, so {lost}")
     return warnings

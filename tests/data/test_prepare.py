@@ -190,6 +190,15 @@ def test_splits_without_masks_or_annotations_are_reported(root: Path) -> None:
     ]
 
 
+def test_a_split_of_crowd_regions_alone_is_reported(root: Path) -> None:
+    content = coco((3,))
+    for row in content["annotations"]:
+        row["iscrowd"] = 1
+    write(root / "data" / "mine" / "val.json", content)
+    (line,) = import_coco(params(), root, root / "out")["warnings"]
+    assert line == "val: all annotations are crowd regions, so there are no instances"
+
+
 @pytest.mark.parametrize(
     ("name", "images", "annotations"),
     [("coco-mini", (215, 116), (2035, 1029)), ("nuclei-mini", (64, 33), (3031, 1385))],
