@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pipeline import params
 from pipeline.data.images import ImageRecord, ImageStore, write_zip_store
@@ -70,11 +71,12 @@ def box_labels(folder: Path) -> LabelFile:
 
 def test_weights_and_description_come_back(bundle: Path, demo: params.Params) -> None:
     method, categories = load_bundle(bundle, demo.predict, CPU)
-    again, _ = load_bundle(bundle, demo.predict, CPU)
+    saved = load_file(bundle / "model.safetensors")
     assert categories == CATEGORIES
     assert not method.module.training
+    assert method.module.state_dict().keys() == saved.keys()
     for name, tensor in method.module.state_dict().items():
-        assert torch.equal(tensor, again.module.state_dict()[name])
+        assert torch.equal(tensor, saved[name])
     description = json.loads((bundle / "model.json").read_text())
     assert description["train_images"] == 5
     assert description["settings"]["kind"] == "boxinst"
