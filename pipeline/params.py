@@ -179,7 +179,7 @@ class Training(Section):
     clip_norm: Weight  # 0 = no clipping
     ema: Annotated[float, Field(ge=0, lt=1)]  # momentum of averaged weights; 0 = off
     group_by_aspect: bool
-    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU, fp32 on a CPU
+    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it, else fp32
     workers: Count
     threads: Positive
     checkpoint_every: Positive
