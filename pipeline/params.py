@@ -315,8 +315,8 @@ class Params(Section):
             for key in ("train_json", "train_images", "val_json", "val_images"):
                 if f"{getattr(folder, key)}/".startswith(f"{derived}/"):
                     raise ValueError(
-                        f"import_coco.{name}.{key} lies in {derived}, which is where the results of the benchmark"
-                        f" {self.benchmark} go; give the benchmark another name than the data's folder"
+                        f"import_coco.{name}.{key} lies in {derived}, where the benchmark's results go;"
+                        " give the benchmark another name than the data's folder"
                     )
         if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
             raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
