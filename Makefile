@@ -31,7 +31,7 @@ repro: $(VENV)/.run
 	python -m pipeline repro --jobs $(JOBS)
 
 test: $(VENV)/.test
-	python -m pytest --numprocesses 2 --cov --cov-report term:skip-covered
+	python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 lint: $(VENV)/.test
 	ruff check .

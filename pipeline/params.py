@@ -180,7 +180,7 @@ class Training(Section):
     clip_norm: Weight  # 0 = no clipping
     ema: Annotated[float, Field(ge=0, lt=1)]  # momentum of averaged weights; 0 = off
     group_by_aspect: bool
-    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU, fp32 on a CPU
+    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it, else fp32
     workers: Count
     threads: Positive
     checkpoint_every: Positive
@@ -311,6 +311,14 @@ class Params(Section):
         """Every name that a row mentions must exist, and rows that are compared must fit."""
         if len(self.generate) + len(self.import_coco) != 1:
             raise ValueError("generate and import_coco must have exactly one entry in total")
+        derived = f"data/{self.benchmark}"
+        for name, folder in self.import_coco.items():
+            for key in ("train_json", "train_images", "val_json", "val_images"):
+                if f"{getattr(folder, key)}/".startswith(f"{derived}/"):
+                    raise ValueError(
+                        f"import_coco.{name}.{key} lies in {derived}, where the benchmark's results go;"
+                        " give the benchmark another name than the data's folder"
+                    )
         if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
             raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
         for name in sorted(self.runs.keys() & self.baselines.keys()):

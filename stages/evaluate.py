@@ -1,5 +1,7 @@
 """Score one run's predictions on the validation masks."""
 
+import os
+
 from pipeline.errors import run_or_exit
 from pipeline.evaluation.run import evaluate_run, summarise_seeds
 from pipeline.files import read_json, write_json
@@ -13,7 +15,9 @@ def main() -> None:
     for seed in seeds_of(params, run):
         folder = layout.predictions(run, seed)
         detections, in_boxes = read_json(folder / "detections.json"), read_json(folder / "in_boxes.json")
-        metrics[seed], matches[seed] = evaluate_run(annotations, detections, in_boxes, params.evaluate)
+        metrics[seed], matches[seed] = evaluate_run(
+            annotations, detections, in_boxes, params.evaluate, processes=os.cpu_count() or 1
+        )
         matches[seed].save(layout.evaluation(run, seed))
     write_json(layout.metrics(run), summarise_seeds(metrics, matches, params.evaluate))
 

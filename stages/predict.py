@@ -1,9 +1,7 @@
 """Predict on the validation images: detections, and a mask for each ground-truth box."""
 
-import torch
-
 from pipeline.data.images import ImageStore
-from pipeline.engine.devices import pick_device
+from pipeline.engine.devices import pick_device, reproducible
 from pipeline.errors import run_or_exit
 from pipeline.files import write_json
 from pipeline.labels.label_file import LabelFile
@@ -16,11 +14,11 @@ def main() -> None:
     params, layout, run = open_stage("--run")
     store = ImageStore.open(layout.prepared / "val")
     boxes = LabelFile.read(layout.labels("val_boxes"))
-    torch.set_num_threads(params.predict.threads)
-    device = pick_device()
+    settings, device = params.predict, pick_device()
     for seed in params.runs[run].seeds:
-        method, categories = load_bundle(layout.model(run, seed), params.predict, device)
-        detections, in_boxes = predict_images(method, store, boxes, categories, params.predict, device, run)
+        with reproducible(settings.threads):
+            method, categories = load_bundle(layout.model(run, seed), settings, device)
+            detections, in_boxes = predict_images(method, store, boxes, categories, settings, device, run)
         write_json(layout.predictions(run, seed) / "detections.json", detections, indent=None)
         write_json(layout.predictions(run, seed) / "in_boxes.json", in_boxes, indent=None)
 

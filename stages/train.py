@@ -11,7 +11,7 @@ from pipeline.engine.rng import seed_everything
 from pipeline.errors import run_or_exit
 from pipeline.labels.label_file import LabelFile
 from pipeline.methods.build import build_method
-from pipeline.methods.bundle import save_bundle
+from pipeline.methods.bundle import environment, save_bundle
 from pipeline.report.cost import Cost, write_cost
 from pipeline.report.curves import write_curve
 from pipeline.workflow.stage import digest, open_stage
@@ -27,7 +27,8 @@ def main() -> None:
     images, label_file = layout.prepared / "train", layout.labels(run.labels)
     start = layout.backbone(run.backbone) / "backbone.safetensors"
     labels = LabelFile.read(label_file)
-    key = digest(run.method, settings, model, files=(images / "images.json", label_file, start, *CODE))
+    inputs = (images / "images.json", label_file, start, *CODE)
+    key = digest(run.method, settings, model, environment(), files=inputs)
     histories = {}
     for seed in run.seeds:
         seed_everything(seed)

@@ -188,10 +188,11 @@ class TestPipeline:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        checkpoint = repository / ".checkpoints" / "demo" / "boxinst-seed-0" / "checkpoint.pt"
+        checkpoint = repository / ".checkpoints" / "demo" / "boxinst-seed-0" / "state.pt"
         deadline = time.monotonic() + 300
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
+        assert process.poll() is None, "nothing was left to kill"
         _kill_group(process)
         serial = run(repository, "dvc", "repro")
         assert serial.returncode == 0, serial.stdout + serial.stderr

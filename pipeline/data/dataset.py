@@ -18,17 +18,18 @@ from pipeline.labels.label_file import ImageLabels, LabelFile
 from pipeline.params import Augmentation
 from pipeline.structures import Sample, Target, boxes_xyxy
 
-CACHE_BYTES = 256 * 2**20  # of decoded images, per process: all of a small dataset, a little of a large one
+CACHE_BYTES = 256 * 2**20  # of decoded images, per process
 
 
 class ImageCache:
-    """Decoded images by id, kept until `capacity` bytes are full.
+    """Decoded images by id, all of them if they fit into `capacity` bytes together, else none.
 
-    Nothing is thrown out again: samples come in random order, so every image is as good a guest as another.
+    Samples come in random order: a part of a large dataset would hardly ever be met again, in every worker.
     """
 
     def __init__(self, store: ImageStore, capacity: int = CACHE_BYTES) -> None:
-        self._store, self._capacity, self._bytes = store, capacity, 0
+        self._store = store
+        self._fits = sum(3 * record.width * record.height for record in store.records) <= capacity
         self._pixels: dict[int, NDArray[np.uint8]] = {}
 
     def read(self, image_id: int) -> NDArray[np.uint8]:
@@ -36,13 +37,12 @@ class ImageCache:
         if image_id in self._pixels:
             return self._pixels[image_id]
         pixels = self._store.read(image_id)
-        if self._bytes + pixels.nbytes <= self._capacity:
+        if self._fits:
             self._pixels[image_id] = pixels
-            self._bytes += pixels.nbytes
         return pixels
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pixels": {}, "_bytes": 0}
+        return {**self.__dict__, "_pixels": {}}
 
 
 class LabelledImages(Dataset[Sample]):

@@ -32,10 +32,15 @@ def encode(masks: NDArray[np.bool_]) -> list[Rle]:
 
 
 def decode(rles: Sequence[Rle], size: Size) -> NDArray[np.bool_]:
-    """N compressed RLEs of one image of (height, width) `size` to (N, H, W) bool."""
+    """N compressed RLEs of one image of (height, width) `size` to (N, H, W) bool.
+
+    A view: run-length masks run down the columns, and turning hundreds of full-size masks round costs
+    more than decoding them.
+    """
     if not rles:
         return np.zeros((0, *size), dtype=bool)
-    return np.ascontiguousarray(coco_mask.decode(list(rles)).transpose(2, 0, 1)).view(bool)
+    masks: NDArray[np.bool_] = coco_mask.decode(list(rles)).transpose(2, 0, 1).view(bool)
+    return masks
 
 
 def areas(rles: Sequence[Rle]) -> NDArray[np.int64]:

@@ -32,13 +32,18 @@ def pick_device() -> torch.device:
 
 
 def make_accelerator(precision: Literal["auto", "fp32", "bf16"]) -> Accelerator:
-    """Accelerate for this process.  precision: auto is bf16 on a GPU and fp32 on a CPU."""
-    bf16 = precision == "bf16" or (precision == "auto" and pick_device().type == "cuda")
+    """Accelerate for this process.  precision: auto is bf16 on a GPU that computes in it, else fp32."""
+    bf16 = precision == "bf16" or (precision == "auto" and _has_bf16(pick_device()))
     # One process may train several runs; accelerate keeps the first one's precision otherwise.
     AcceleratorState._reset_state()
     # A network may have parts that a batch does not reach.
     spread = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=_on_cpu(), kwargs_handlers=[spread])
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether bf16 pays: older GPUs and CPUs emulate it, more slowly than float32."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _on_cpu() -> bool:

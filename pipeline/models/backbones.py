@@ -10,10 +10,10 @@ from typing import Any, Protocol, cast
 import timm
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
+from pipeline.models.frozen_batchnorm import BATCH_NORMS, FrozenBatchNorm, freeze_batchnorms
 from pipeline.models.small_backbone import SmallBackbone
 
 SMALL = "small"
@@ -70,7 +70,7 @@ def build_backbone(name: str, *, frozen_stages: int, frozen_batchnorm: bool) -> 
     if frozen_stages:
         _freeze(backbone, name, frozen_stages)
     if frozen_batchnorm:
-        backbone.network = _frozen_norms(backbone.network)
+        freeze_batchnorms(backbone.network)
     return backbone
 
 
@@ -166,9 +166,8 @@ def _freeze(backbone: Backbone, name: str, frozen_stages: int) -> None:
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad = False
     for path, module in modules:
-        fixed = module if list(module.children()) else _frozen_norms(module)
-        if fixed is not module:
-            backbone.network.set_submodule(path, fixed)
+        if isinstance(module, BATCH_NORMS):
+            backbone.network.set_submodule(path, FrozenBatchNorm(module))
 
 
 def _frozen_modules(backbone: Backbone, name: str, frozen_stages: int) -> Iterator[tuple[str, nn.Module]]:
@@ -205,8 +204,3 @@ def _frozen_modules(backbone: Backbone, name: str, frozen_stages: int) -> Iterat
 def _flat(path: str) -> str:
     """A module path in which timm's flattened children (`stages_0`) and their origin (`stages.0`) agree."""
     return path.replace(".", "_")
-
-
-def _frozen_norms(module: nn.Module) -> nn.Module:
-    """`module` with each batch norm replaced by a fixed one of the same statistics."""
-    return cast(nn.Module, freeze_batch_norm_2d(module))  # type: ignore[no-untyped-call]

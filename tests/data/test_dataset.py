@@ -133,11 +133,14 @@ def test_plain_images_are_all_images_without_targets(store: ImageStore) -> None:
     assert len(sample.target.labels) == 0
 
 
-def test_the_cache_keeps_its_limit_and_reads_once(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("spare", "expected"), [(0, [1, 2, 3]), (-1, [1, 2, 3, 1, 2, 3])])
+def test_the_cache_holds_all_images_or_none(
+    store: ImageStore, spare: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reads: list[int] = []
     read = store.read
     monkeypatch.setattr(store, "read", lambda key: reads.append(key) or read(key))
-    cache = ImageCache(store, capacity=20 * 30 * 3 + 10 * 10 * 3)
+    cache = ImageCache(store, capacity=sum(3 * height * width for height, width in SIZES.values()) + spare)
     for key in (1, 2, 3, 1, 2, 3):
         assert cache.read(key).shape == (*SIZES[key], 3)
-    assert reads == [1, 2, 3, 2]
+    assert reads == expected

@@ -39,9 +39,15 @@ def test_half_precision_inside_and_full_outside(precision: str, changed: bool) -
     torch.testing.assert_close(module(inputs).maps[0], expected, rtol=0, atol=0)
 
 
-def test_auto_is_full_precision_on_a_cpu() -> None:
-    half = devices.make_accelerator("auto").mixed_precision == "bf16"
-    assert half == (devices.pick_device().type == "cuda")
+@pytest.mark.parametrize(
+    ("device", "supported", "half"), [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)]
+)
+def test_auto_is_half_precision_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, device: str, supported: bool, half: bool
+) -> None:
+    monkeypatch.setattr(devices, "pick_device", lambda: torch.device(device))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    assert (devices.make_accelerator("auto").mixed_precision == "bf16") == half
 
 
 def test_reproducible_restores_the_settings() -> None:

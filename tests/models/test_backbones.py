@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from pipeline.engine.weights import save_weights
 from pipeline.errors import UserError
 from pipeline.models.backbones import Backbone, build_backbone, load_backbone
+from pipeline.models.frozen_batchnorm import FrozenBatchNorm
 
 SMALL_RESNET = "resnet10t"
+BATCHNORM_WITH_ACTIVATION = "mobilenetv3_small_050"  # one module of timm's does both
 SMALL_SWIN = "swin_tiny_patch4_window7_224"
 
 
@@ -70,19 +72,44 @@ def test_two_frozen_stages_are_the_stem_and_the_first(name: str, prefixes: tuple
     ]
 
 
-def test_frozen_stages_keep_their_batch_statistics_in_training() -> None:
-    backbone = build(SMALL_RESNET, 2).train()
+@pytest.mark.parametrize(
+    ("name", "prefixes"),
+    [
+        (SMALL_RESNET, ("conv1.", "bn1.", "layer1.")),
+        (BATCHNORM_WITH_ACTIVATION, ("conv_stem.", "bn1.", "blocks.0.")),
+    ],
+)
+def test_frozen_stages_keep_their_batch_statistics_in_training(name: str, prefixes: tuple[str, ...]) -> None:
+    backbone = build(name, 2).train()
     before = {key: value.clone() for key, value in backbone.network.state_dict().items()}
     backbone(torch.rand(2, 3, 64, 64))
-    changed = {
-        key.split(".")[0]
-        for key, value in backbone.network.state_dict().items()
-        if not torch.equal(value, before[key])
-    }
-    assert changed == {"layer2", "layer3", "layer4"}
+    after = backbone.network.state_dict()
+    changed = [key for key, value in after.items() if not torch.equal(value, before[key])]
+    assert not [key for key in changed if key.startswith(prefixes)]
+    counted = {key for key in after if key.endswith("num_batches_tracked")}
+    assert counted == {key for key in changed if key.endswith("num_batches_tracked")}
+    assert counted
 
 
-@pytest.mark.parametrize("name", [SMALL_RESNET, "mobilenetv3_small_050"])
+@pytest.mark.parametrize("name", [SMALL_RESNET, BATCHNORM_WITH_ACTIVATION])
+def test_frozen_batchnorm_keeps_half_precision(name: str) -> None:
+    """A float32 result would double the memory of all activations in mixed precision."""
+    backbone = build(name, frozen_batchnorm=True)
+    dtypes = []
+    for layer in backbone.modules():
+        if isinstance(layer, FrozenBatchNorm):
+            layer.register_forward_hook(
+                lambda _, inputs, output: dtypes.append((inputs[0].dtype, output.dtype))
+            )
+    images = torch.rand(1, 3, 64, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        backbone(images)
+    assert set(dtypes) == {(torch.bfloat16, torch.bfloat16)}
+    backbone(images)
+    assert dtypes[-1] == (torch.float32, torch.float32)
+
+
+@pytest.mark.parametrize("name", [SMALL_RESNET, BATCHNORM_WITH_ACTIVATION])
 def test_frozen_batchnorm_computes_what_batchnorm_does_in_evaluation(name: str) -> None:
     images = torch.rand(2, 3, 64, 64)
     ordinary = build(name).eval()

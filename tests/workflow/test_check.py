@@ -92,6 +92,16 @@ def test_paths_that_do_not_fit(repository: Path, changes: dict[str, str], expect
         check(repository)
 
 
+def test_results_may_not_go_into_the_users_folder(repository: Path) -> None:
+    (repository / "data" / "mine" / "images").mkdir(parents=True)
+    (repository / "data" / "mine" / "train.json").write_text("{}", encoding="utf-8")
+    use_folder(repository)
+    edit(repository, "benchmark: demo", "benchmark: mine")
+    with pytest.raises(UserError, match=r"import_coco\.mine\.train_json lies in data/mine"):
+        check(repository)
+    assert not (repository / "data" / "mine" / "checked.json").exists()
+
+
 def test_a_leaking_pipeline_is_refused(repository: Path) -> None:
     path = repository / "dvc.yaml"
     text = path.read_text(encoding="utf-8")

@@ -1,141 +1,96 @@
-"""Stages side by side: order, failure, interrupts, one launch at a time; `dvc` is a script that sleeps."""
+"""Independent stages run side by side, a failure is told, and nothing is done twice."""
 
 from __future__ import annotations
 
-import os
-import signal
+import subprocess
 import sys
-import threading
-import time
-from argparse import ArgumentTypeError
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from pipeline.__main__ import _jobs
 from pipeline.errors import UserError
+from pipeline.params import Params, load_params
 from pipeline.workflow import launcher
 
-# As DVC does: a child that does the work, while the parent ignores SIGINT and waits.
-DVC = """
-import signal, subprocess, sys, time
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-work = '''
-import signal, sys, time
-from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)
-name, seconds = sys.argv[1].split("_")
-try:
-    Path(name).write_text("started")
-    time.sleep(float(seconds))
-    Path(name).write_text("done")
-except KeyboardInterrupt:
-    Path(name).write_text("saved")
-    sys.exit(130)
-if name.startswith("warn"):
-    print("warning: something was left out")
-sys.exit(name.startswith("bad"))
-'''
-sys.exit(subprocess.run([sys.executable, "-c", work, sys.argv[1]]).returncode)
+PIPELINE = """
+stages:
+  a:
+    cmd: {python} -c "open('a.txt', 'w').write('a')"
+    outs: [a.txt]
+  b:
+    cmd: {python} wait_for.py b.txt c.txt
+    deps: [a.txt, wait_for.py]
+    outs: [b.txt]
+  c:
+    cmd: {python} wait_for.py c.txt b.txt
+    deps: [a.txt, wait_for.py]
+    outs: [c.txt]
+  d:
+    cmd: {python} -c "open('d.txt', 'w').write(open('b.txt').read() + open('c.txt').read())"
+    deps: [b.txt, c.txt]
+    outs: [d.txt]
 """
-
-DEAF = """
-import signal, time
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-print("deaf", flush=True)
-time.sleep(60)
+# Writes its file, then ends only once the other's is there: two of them end only side by side.
+WAIT_FOR = """
+import pathlib, sys, time
+own, other = map(pathlib.Path, sys.argv[1:])
+own.write_text(own.stem)
+deadline = time.monotonic() + 60
+while not other.exists():
+    assert time.monotonic() < deadline, "the other stage never ran"
+    time.sleep(0.05)
 """
-
-
-@pytest.fixture(autouse=True)
-def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_command", lambda stage: [sys.executable, "-c", DVC, stage])
 
 
 @pytest.fixture
-def lock(tmp_path: Path) -> Iterator[int]:
-    with launcher._only_launch(tmp_path) as handle:
-        yield handle
+def params(root: Path) -> Params:
+    return load_params(root / "presets" / "demo.yaml")
 
 
-@pytest.mark.parametrize("jobs", ["-1", "two", "1.5", ""])
-def test_a_count_of_stages_that_is_none_is_refused(jobs: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="is not a count of stages"):
-        _jobs(jobs)
+@pytest.fixture
+def repository(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DVC repository of four trivial stages: a, then b and c, then d."""
+    (tmp_path / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable), encoding="utf-8")
+    (tmp_path / "wait_for.py").write_text(WAIT_FOR, encoding="utf-8")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=tmp_path, check=True)
+    monkeypatch.setattr(launcher, "check", lambda root: params)
+    monkeypatch.setattr(launcher, "count_gpus", lambda: 0)
+    return tmp_path
 
 
-def test_a_stage_starts_when_what_it_waits_for_has_ended(tmp_path: Path, lock: int) -> None:
-    waits_for = {"a_0.3": set[str](), "b_0.3": set[str](), "c_0": {"a_0.3"}}
-    times = launcher._run_stages(tmp_path, ["a_0.3", "c_0", "b_0.3"], waits_for, 2, 0, lock)
-    assert set(times) == set(waits_for)
-    ended = [(tmp_path / name).stat().st_mtime for name in ("a", "c")]
-    assert ended == sorted(ended)
+def test_runs_side_by_side_and_then_nothing(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    launcher.repro(repository, jobs=2)
+    assert (repository / "d.txt").read_text() == "bc"
+    printed = capsys.readouterr().out
+    assert "d: done in" in printed
+    assert printed.strip().endswith(str(Path("reports") / "demo" / "index.html"))
+    launcher.repro(repository, jobs=2)
+    assert "everything is up to date" in capsys.readouterr().out
 
 
-def test_warnings_of_a_stage_are_repeated(
-    tmp_path: Path, lock: int, capsys: pytest.CaptureFixture[str]
+def test_a_failing_stage_is_named_and_what_follows_does_not_run(
+    repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    launcher._run_stages(tmp_path, ["warn_0"], {"warn_0": set()}, 1, 0, lock)
-    assert "warn_0: warning: something was left out\n" in capsys.readouterr().out
+    (repository / "wait_for.py").write_text("raise SystemExit('error: bad input')", encoding="utf-8")
+    with pytest.raises(UserError, match=r"stage: [bc]: failed; see \.checkpoints/logs/[bc]\.log"):
+        launcher.repro(repository, jobs=2)
+    assert "error: bad input" in capsys.readouterr().err
+    assert not (repository / "d.txt").exists()
 
 
-def test_a_failure_ends_the_launch_after_the_stages_beside_it(
-    tmp_path: Path, lock: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stages = ["bad_0", "beside_1", "never_0"]
-    with pytest.raises(UserError, match=r"stage: bad_0: failed; see \.checkpoints/logs/bad_0\.log"):
-        launcher._run_stages(tmp_path, stages, {name: set() for name in stages}, 2, 0, lock)
-    assert (tmp_path / "beside").read_text() == "done"
-    assert not (tmp_path / "never").exists()
-    assert "bad_0: FAILED; still to end: beside_1" in capsys.readouterr().out
+def test_heaviest_chain_starts_first() -> None:
+    waits_for = {"a": set[str](), "b": {"a"}, "c": set[str](), "d": {"b", "c"}, "e": set[str]()}
+    assert launcher._by_weight(waits_for, set(waits_for)) == ["a", "b", "c", "d", "e"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_the_launcher_alone_stops_every_stage(
-    tmp_path: Path, lock: int, number: signal.Signals
-) -> None:
-    stages = ["one_60", "two_60"]
-
-    def interrupt() -> None:
-        while not all((tmp_path / name[:3]).exists() for name in stages):
-            time.sleep(0.05)
-        time.sleep(0.2)
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=interrupt, daemon=True)
-    thread.start()
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), launcher._stopped_by_signals():
-        launcher._run_stages(tmp_path, list(stages), {name: set() for name in stages}, 2, 0, lock)
-    assert time.monotonic() - began < 30
-    assert [(tmp_path / name[:3]).read_text() for name in stages] == ["saved", "saved"]
-    assert not psutil.Process().children(recursive=True)
+@pytest.mark.parametrize(("visible", "expected"), [("", 0), ("-1", 0), ("0", 1), ("0,2, 3", 3)])
+def test_counts_visible_gpus(visible: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert launcher.count_gpus() == expected
 
 
-def test_a_stage_that_does_not_end_is_killed(
-    tmp_path: Path, lock: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(launcher, "_command", lambda stage: [sys.executable, "-c", DEAF])
-    monkeypatch.setattr(launcher, "_STOP_SECONDS", 0.5)
-    job = launcher._start(tmp_path, "deaf", 0, 0, lock)
-    while "deaf" not in job.log.read_text():
-        time.sleep(0.05)
-    launcher._stop([job])
-    assert job.process.returncode == -signal.SIGKILL
-
-
-def test_a_second_launch_is_refused_even_when_only_a_stage_is_left_of_the_first(tmp_path: Path) -> None:
-    with launcher._only_launch(tmp_path) as lock:
-        with pytest.raises(UserError, match=rf"\(process {os.getpid()}\).*runs here already; wait"):
-            launcher._only_launch(tmp_path).__enter__()
-        job = launcher._start(tmp_path, "left_60", 0, 0, lock)
-    try:
-        with pytest.raises(UserError, match="runs here already"):
-            launcher._only_launch(tmp_path).__enter__()
-    finally:
-        launcher._signal([job], signal.SIGKILL)
-        job.process.wait()
-    with launcher._only_launch(tmp_path):
-        pass
+def test_threads_are_those_of_the_hungriest_stage(params: Params) -> None:
+    assert launcher.most_threads(params) == 1
+    predict = params.predict.model_copy(update={"threads": 4})
+    assert launcher.most_threads(params.model_copy(update={"predict": predict})) == 4

@@ -16,6 +16,7 @@ from pipeline.data.shapes.dataset import STREAMS
 from pipeline.data.shapes.outlines import class_names
 from pipeline.data.shapes.scene import generate_single
 from pipeline.data.transforms import augment
+from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import FitResult, fit
 from pipeline.models.backbones import Backbone, build_backbone
@@ -126,8 +127,10 @@ def pretrain(
         name=name,
     )
     val = SingleObjects(section, "pretraining_val", VAL_IMAGES)
+    with reproducible(section.threads):
+        accuracy = method.accuracy(val, section.batch_size)
     figures = {
-        "val_accuracy": method.accuracy(val, section.batch_size),
+        "val_accuracy": accuracy,
         "val_images": VAL_IMAGES,
         "train_images": section.images,
         "steps": section.steps,

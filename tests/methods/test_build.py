@@ -1,0 +1,47 @@
+"""From params to a method that trains and predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.tv_tensors import Image, Mask
+
+from pipeline.methods.boxinst.method import BoxInst
+from pipeline.methods.build import build_method
+from pipeline.methods.supervised.method import Supervised
+from pipeline.params import load_params
+from pipeline.structures import Sample, Target, boxes_xyxy
+
+
+def sample(height: int, width: int) -> Sample:
+    """Noise with two objects, at half of its original size."""
+    draw = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=draw)
+    masks = torch.zeros(2, height, width, dtype=torch.bool)
+    masks[0, 10:60, 10:50] = masks[1, 20:90, 40:100] = True
+    boxes = boxes_xyxy(torch.tensor([[10.0, 10, 50, 60], [40, 20, 100, 90]]), (height, width))
+    target = Target(boxes, torch.tensor([0, 2]), Mask(masks))
+    return Sample(Image(image), target, 1, (2 * height, 2 * width))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "kind"), [("supervised_1x", Supervised), ("boxinst_1x", BoxInst)])
+def test_the_published_network_learns_and_predicts(root: Path, row: str, kind: type) -> None:
+    """ResNet-50 as the COCO preset has it: one step reaches all that is to learn, and a mask comes out."""
+    preset = load_params(root / "presets" / "coco.yaml")
+    torch.manual_seed(0)
+    method = build_method(preset.methods[row], preset.models["condinst_r50"], 3, preset.predict, seed=0)
+    assert isinstance(method, kind)
+    method.module.train()
+    losses = method.losses([sample(96, 128)], 0)
+    torch.stack([loss for name, loss in losses.items() if not name.startswith("metric_")]).sum().backward()
+    learnt = {name for name, value in method.module.named_parameters() if value.grad is not None}
+    fixed = {name for name, value in method.module.named_parameters() if not value.requires_grad}
+    assert learnt | fixed == {name for name, _ in method.module.named_parameters()}
+    assert {name.split(".")[2] for name in fixed} == {"conv1", "layer1"}
+    (found,) = method.predict([sample(96, 128)])
+    assert found.masks.shape[1:] == (192, 256)
+    (masks,) = method.predict_in_boxes([sample(96, 128)], [torch.tensor([[20.0, 20, 100, 120]])])
+    assert masks.shape == (1, 192, 256)

@@ -1,0 +1,109 @@
+"""A stage runs again when code changes that decides its result."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Params, load_params
+from pipeline.workflow.dag import Dag, read_dag
+
+# Code that checks, names, stores and reports, but decides no result.  `params.yaml` itself is tracked by key.
+PLUMBING = (
+    "pipeline/data/findings.py",
+    "pipeline/data/values.py",
+    "pipeline/errors.py",
+    "pipeline/files.py",
+    "pipeline/layout.py",
+    "pipeline/params.py",
+    "pipeline/workflow",
+    "pipeline/report/cost.py",
+    "pipeline/report/curves.py",
+    "pipeline/report/data.py",
+    "pipeline/report/table.py",
+)
+# Imported for one function, or by the table of methods, without being run.
+NOT_RUN = {
+    "generate": (
+        "pipeline/data/coco.py",
+        "pipeline/data/coco_annotations.py",
+        "pipeline/data/coco_images.py",
+    ),
+    "backbones": (
+        "pipeline/data/coco.py",
+        "pipeline/data/coco_annotations.py",
+        "pipeline/data/coco_images.py",
+        "pipeline/data/images.py",
+        "pipeline/data/masks.py",
+        "pipeline/data/pixels.py",
+        "pipeline/data/prepare.py",
+        "pipeline/models/frozen_batchnorm.py",
+    ),
+    "train": ("pipeline/labels/weak.py", "pipeline/methods/supervised", "pipeline/methods/boxinst"),
+    "predict": (
+        "pipeline/labels/weak.py",
+        "pipeline/methods/supervised",
+        "pipeline/methods/boxinst",
+        "pipeline/methods/color.py",
+        "pipeline/methods/dice.py",
+    ),
+    "report": ("pipeline/evaluation/rle.py",),
+}
+
+
+@pytest.fixture(scope="module")
+def params(root: Path) -> Params:
+    return load_params(root / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def dag(root: Path) -> Dag:
+    return read_dag(root)
+
+
+def imported(file: Path, root: Path) -> Iterator[Path]:
+    """Modules of the project that a file imports anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline"):
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                module = root / f"{name.replace('.', '/')}.py"
+                if module.exists():
+                    yield module
+
+
+def code_of(script: Path, root: Path) -> set[str]:
+    """The script and all modules of the project that it imports, directly or not."""
+    found, waiting = {script}, [script]
+    while waiting:
+        for module in imported(waiting.pop(), root):
+            if module not in found:
+                found.add(module)
+                waiting.append(module)
+    return {path.relative_to(root).as_posix() for path in found}
+
+
+def covered(path: str, by: tuple[str, ...]) -> bool:
+    return any(path == dep or path.startswith(f"{dep}/") for dep in by)
+
+
+def test_stages_depend_on_the_code_they_run(root: Path, dag: Dag, params: Params) -> None:
+    missing = {}
+    for stage in dag.values():
+        kind, _, name = stage.name.partition("@")
+        scripts = [root / dep for dep in stage.deps if dep.startswith("stages/")]
+        exempt = (*PLUMBING, *NOT_RUN.get(kind, ()))
+        if kind == "train":  # of the methods, its own
+            exempt = tuple(path for path in exempt if not path.endswith(f"/{params.runs[name].method}"))
+        for script in scripts:
+            code = {path for path in code_of(script, root) if not covered(path, (*stage.deps, *exempt))}
+            if code:
+                missing[stage.name] = sorted(code)
+    assert missing == {}
+
+
+def test_exceptions_still_exist(root: Path) -> None:
+    for path in (*PLUMBING, *(path for paths in NOT_RUN.values() for path in paths)):
+        assert (root / path).exists(), path
