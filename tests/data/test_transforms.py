@@ -104,11 +104,12 @@ def test_resized_masks_are_nearest_exact_and_within_a_pixel_of_their_boxes(
 ) -> None:
     small = resize(value, size)
     masks, before = small.target.masks.as_subclass(Tensor), value.target.masks.as_subclass(Tensor)
-    if len(before):
-        expected = torch.nn.functional.interpolate(before[None].to(torch.uint8), size, mode="nearest-exact")[
-            0
-        ].bool()
-        assert torch.equal(masks, expected)
+    # As interpolate's nearest-exact, whose float32 errs where a centre is on the border of two pixels.
+    rows, columns = (
+        [(2 * i + 1) * old // (2 * new) for i in range(new)]
+        for old, new in zip(before.shape[1:], size, strict=True)
+    )
+    assert torch.equal(masks, before[:, rows][:, :, columns])
     for mask, box in zip(masks, small.target.boxes, strict=True):
         if mask.any():
             assert (boxes_of(mask[None])[0] - box).abs().max() <= 1
