@@ -7,15 +7,15 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.layout import Layout
-from pipeline.params import Params, load_params
+from pipeline.params import Model, Params, load_params
 from pipeline.workflow.dag import find_leaks, read_dag
 
 
 def check(root: Path) -> Params:
-    """Validate the repository, params.yaml, the user's data paths and the DAG; write checked.json.
+    """Validate the repository, params.yaml, the user's data paths, the networks and the DAG.
 
-    The file's content never changes, so stages that depend on it run after the check but are not run
-    again because of it.  Raises UserError for the first thing that is wrong.
+    Writes checked.json, whose content never changes: stages that depend on it run after the check but are
+    not run again because of it.  Raises UserError for the first thing that is wrong.
     """
     require_repository(root)
     params = load_params(root / "params.yaml")
@@ -25,6 +25,8 @@ def check(root: Path) -> Params:
     for name, start in params.backbones.items():
         if start.kind == "file":
             _check_path(root, f"backbones.{name}.path", start.path, json=True)
+    for name in sorted({run.model for run in params.runs.values()}):
+        _check_model(name, params.models[name])
     leaks = find_leaks(read_dag(root), params)
     if leaks:
         raise UserError(root / "dvc.yaml", "", leaks[0], "a weakly supervised run must not depend on masks")
@@ -43,6 +45,16 @@ def require_repository(root: Path) -> None:
         )
     if not (root / ".dvc" / "config").exists():
         raise UserError(root, "", "the folder .dvc is missing", "type: dvc init -f && git checkout .dvc")
+
+
+def _check_model(name: str, model: Model) -> None:
+    """Build the network once, so that a backbone that does not fit is told now and not hours later."""
+    from pipeline.models.condinst import build_condinst
+
+    try:
+        build_condinst(model, num_classes=1)
+    except ValueError as error:
+        raise UserError("params.yaml", f"models.{name}", str(error)) from None
 
 
 def _check_path(root: Path, key: str, value: str, *, json: bool) -> None:

@@ -92,6 +92,21 @@ def test_paths_that_do_not_fit(repository: Path, changes: dict[str, str], expect
         check(repository)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("fpn_strides: [8, 16]", "fpn_strides: [128, 256]", "models.condinst_small"),
+        (": small", ": resnet5000", "resnet5000"),
+    ],
+)
+def test_networks_that_cannot_be_built(repository: Path, old: str, new: str, expected: str) -> None:
+    path = repository / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(UserError, match=expected):
+        check(repository)
+
+
 def test_results_may_not_go_into_the_users_folder(repository: Path) -> None:
     (repository / "data" / "mine" / "images").mkdir(parents=True)
     (repository / "data" / "mine" / "train.json").write_text("{}", encoding="utf-8")
