@@ -81,14 +81,19 @@ def _load(path: Path) -> dict[str, Any]:
             "",
             "is not in COCO format: the top level must be an object with images,"
             f" annotations and categories, and is {show(content)}",
+            "give the annotation file of the data set, not a list of results",
         )
     for key in ("categories", "images", "annotations"):
         if key not in content:
-            raise UserError(path, "", f"{key} is missing, and COCO format needs it")
+            raise UserError(
+                path, "", f"{key} is missing, and COCO format needs it", "add the list, [] if empty"
+            )
         if not isinstance(content[key], list):
-            raise UserError(path, key, f"must be a list, and is {show(content[key])}")
+            raise UserError(path, key, f"must be a list, and is {show(content[key])}", "export it again")
         if not content[key] and key != "annotations":
-            raise UserError(path, "", f"the data set has no {key}: the list is empty")
+            raise UserError(
+                path, "", f"the data set has no {key}: the list is empty", f"add {key} to the file"
+            )
     return content
 
 
@@ -109,17 +114,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _categories(path: Path, rows: list[Any]) -> list[dict[str, Any]]:
     """Categories in the order of the file, with id and name only."""
     seen: set[int] = set()
-    for row in rows:
+    for position, row in enumerate(rows):
         if not isinstance(row, dict) or not is_id(row.get("id")):
             raise UserError(
                 path,
-                "categories",
-                f"each needs an id that is a whole number of at most 64 bits, and one is {show(row)}",
+                f"categories[{position}]",
+                f"needs an id that is a whole number of at most 64 bits, and is {show(row)}",
+                "give every record a number of its own",
             )
         where, name = f"category {row['id']}", row.get("name")
         if row["id"] in seen:
-            raise UserError(path, where, "the id occurs twice in categories")
+            raise UserError(path, where, "the id occurs twice in categories", "number categories uniquely")
         if not is_text(name) or not name.strip():
-            raise UserError(path, where, f"the name must be text, and is {show(name)}")
+            raise UserError(path, where, f"the name must be text, and is {show(name)}", "name the category")
         seen.add(row["id"])
     return [{"id": row["id"], "name": row["name"]} for row in rows]

@@ -24,25 +24,33 @@ SLACK = 4.0  # pixels by which the edges of small boxes may differ whatever the 
 def check_annotation_types(path: Path, rows: list[Any]) -> None:
     """Raise UserError for what makes all annotations untrustworthy: repeated ids, values of other types."""
     seen: set[int] = set()
-    for row in rows:
+    for position, row in enumerate(rows):
         if not isinstance(row, dict) or not is_id(row.get("id")):
             raise UserError(
                 path,
-                "annotations",
-                f"each needs an id that is a whole number of at most 64 bits, and one is {show(row)}",
+                f"annotations[{position}]",
+                f"needs an id that is a whole number of at most 64 bits, and is {show(row)}",
+                "give every record a number of its own",
             )
         if row["id"] in seen:
-            raise UserError(path, f"annotation {row['id']}", "the id occurs twice in annotations")
+            where = f"annotation {row['id']}"
+            raise UserError(path, where, "the id occurs twice in annotations", "number annotations uniquely")
         seen.add(row["id"])
         for key in ("image_id", "category_id"):
             if row.get(key) is not None and not is_id(row[key]):
                 raise UserError(
-                    path, f"annotation {row['id']}", f"{key} must be a whole number, and is {show(row[key])}"
+                    path,
+                    f"annotation {row['id']}",
+                    f"{key} must be a whole number, and is {show(row[key])}",
+                    "write the number without quotes or fraction",
                 )
         box = row.get("bbox")
         if box is not None and not (isinstance(box, list) and all(map(is_number, box))):
             raise UserError(
-                path, f"annotation {row['id']}", f"bbox must be a list of four numbers, and is {show(box)}"
+                path,
+                f"annotation {row['id']}",
+                f"bbox must be a list of four numbers, and is {show(box)}",
+                "write [x, y, width, height] in pixels",
             )
 
 

@@ -41,12 +41,13 @@ def check_image_types(path: Path, rows: list[Any]) -> None:
     """Raise UserError for records that make the whole list untrustworthy: ids and file names."""
     names: dict[int, Any] = {}
     files: dict[PurePosixPath, int] = {}
-    for row in rows:
+    for position, row in enumerate(rows):
         if not isinstance(row, dict) or not is_id(row.get("id")):
             raise UserError(
                 path,
-                "images",
-                f"each needs an id that is a whole number of at most 64 bits, and one is {show(row)}",
+                f"images[{position}]",
+                f"needs an id that is a whole number of at most 64 bits, and is {show(row)}",
+                "give every record a number of its own",
             )
         image_id, name = row["id"], row.get("file_name")
         if image_id in names:
@@ -54,6 +55,7 @@ def check_image_types(path: Path, rows: list[Any]) -> None:
                 path,
                 f"image {image_id}",
                 f"the id occurs twice, for {show(names[image_id])} and {show(name)}",
+                "number images uniquely, in the annotations too",
             )
         names[image_id] = name
         _check_name(path, image_id, name)
@@ -85,6 +87,7 @@ def clean_images(
                 path,
                 f"image {row['id']}",
                 f"{show(row['file_name'])} is a link that leaves the images folder {folder}",
+                "put the image itself there",
             )
     named = [row for row in rows if row.get("file_name") is not None]
     reports = check_files(folder, [row["file_name"] for row in named], processes)
@@ -170,7 +173,8 @@ def _check_name(path: Path, image_id: int, name: Any) -> None:
     if name is None:
         return  # left out later, with its annotations
     if not is_text(name):
-        raise UserError(path, f"image {image_id}", f"file_name must be text, and is {show(name)}")
+        problem = f"file_name must be text, and is {show(name)}"
+        raise UserError(path, f"image {image_id}", problem, "write the name of the file in the images folder")
     problem = leaves_folder(name)
     if problem:
         raise UserError(
@@ -184,4 +188,5 @@ def _check_name(path: Path, image_id: int, name: Any) -> None:
 def _check_sides(path: Path, row: dict[str, Any]) -> None:
     for key in ("width", "height"):
         if row.get(key) is not None and not is_number(row[key]):
-            raise UserError(path, f"image {row['id']}", f"{key} must be a number, and is {show(row[key])}")
+            problem = f"{key} must be a number, and is {show(row[key])}"
+            raise UserError(path, f"image {row['id']}", problem, "write its pixels without quotes")
