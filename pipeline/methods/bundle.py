@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.methods.build import build_method
 from pipeline.methods.detection.condinst_method import CondInstMethod
-from pipeline.params import tuples
+from pipeline.params_file import tuples
 from pipeline.structures import Category
 
 _SETTINGS: TypeAdapter[params.Method] = TypeAdapter(params.Method)

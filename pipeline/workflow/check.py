@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.layout import Layout
-from pipeline.params import Model, Params, load_params
+from pipeline.params import Model, Params
+from pipeline.params_file import load_params
 from pipeline.workflow.dag import find_leaks, read_dag
 
 

@@ -7,7 +7,8 @@ import hashlib
 from pathlib import Path
 
 from pipeline.layout import Layout
-from pipeline.params import Params, load_params
+from pipeline.params import Params
+from pipeline.params_file import load_params
 
 
 def open_stage(option: str = "") -> tuple[Params, Layout, str]:

@@ -11,7 +11,7 @@ from torchvision.tv_tensors import Image, Mask
 from pipeline.methods.boxinst.method import BoxInst
 from pipeline.methods.build import build_method
 from pipeline.methods.supervised.method import Supervised
-from pipeline.params import load_params
+from pipeline.params_file import load_params
 from pipeline.structures import Sample, Target, boxes_xyxy
 
 

@@ -17,6 +17,7 @@ from pipeline.labels.label_file import LabelFile
 from pipeline.methods.build import build_method
 from pipeline.methods.bundle import load_bundle, save_bundle
 from pipeline.methods.prediction import predict_images
+from pipeline.params_file import load_params
 from pipeline.structures import Category
 
 CPU = torch.device("cpu")
@@ -25,7 +26,7 @@ CATEGORIES = [Category(7, "cat"), Category(90, "dog")]
 
 @pytest.fixture(scope="module")
 def demo(root: Path) -> params.Params:
-    return params.load_params(root / "presets" / "demo.yaml")
+    return load_params(root / "presets" / "demo.yaml")
 
 
 @pytest.fixture(scope="module")

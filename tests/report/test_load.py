@@ -18,7 +18,8 @@ from pipeline.evaluation.comparison import compare
 from pipeline.evaluation.run import evaluate_run, summarise_seeds
 from pipeline.files import write_json
 from pipeline.layout import Layout
-from pipeline.params import Params, load_params
+from pipeline.params import Params
+from pipeline.params_file import load_params
 from pipeline.report.curves import write_curve
 from pipeline.report.load import load_report_data
 from pipeline.report.write import write_report

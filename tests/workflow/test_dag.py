@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params import Params, load_params
+from pipeline.params import Params
+from pipeline.params_file import load_params
 from pipeline.workflow.dag import Dag, dependencies, find_leaks, mask_files, overlap, producers, read_dag
 
 

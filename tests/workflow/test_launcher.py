@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.params import Params, load_params
+from pipeline.params import Params
+from pipeline.params_file import load_params
 from pipeline.workflow import launcher
 
 PIPELINE = """

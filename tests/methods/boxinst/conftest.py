@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.params import BoxInst, load_params
+from pipeline.params import BoxInst
+from pipeline.params_file import load_params
 
 NaivePairwise = Callable[..., Tensor]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.params import load_params
+from pipeline.params_file import load_params
 
 
 def edited(root: Path, tmp_path: Path, old: str, new: str) -> Path:

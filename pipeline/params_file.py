@@ -1,0 +1,92 @@
+"""Reading params.yaml: YAML as DVC reads it, and every mistake as one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice and reads 1e-4 as a number, as DVC does (YAML 1.2)."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is written twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+
+
+def load_params(path: Path) -> Params:
+    """Read and validate a params file.  Raises UserError with one line per mistake, joined by ' | '."""
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise UserError(path, "", "file not found", "run `python -m pipeline use demo`") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(path, "", f"not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(path, "", "is not a table of sections", "run `python -m pipeline use demo`")
+    try:
+        return Params.model_validate(tuples(raw))
+    except ValidationError as error:
+        raise UserError(path, "", " | ".join(map(_line, _causes(error.errors())))) from None
+
+
+def tuples(value: Any) -> Any:
+    """YAML lists as tuples, since the models are frozen and strict."""
+    if isinstance(value, dict):
+        return {key: tuples(item) for key, item in value.items()}
+    return tuple(tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _causes(items: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the lists that are too short only because an entry of theirs was refused."""
+    places = [item["loc"] for item in items]
+
+    def follows(item: ErrorDetails) -> bool:
+        own = item["loc"]
+        return item["type"] == "too_short" and any(
+            len(place) > len(own) and place[: len(own)] == own for place in places
+        )
+
+    return [item for item in items if not follows(item)]
+
+
+def _line(item: ErrorDetails) -> str:
+    """One validation error as `key: value: what is allowed`."""
+    kinds = {"shapes_pretraining", "timm", "file", "random", "supervised", "boxinst", "[key]"}
+    parts = [str(part) for part in item["loc"]]
+    key = ".".join(part for index, part in enumerate(parts) if index < 2 or part not in kinds)
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key; remove it or correct its spelling"
+    if item["type"] == "missing":
+        return f"{key}: missing; every key must be written out"
+    if item["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    if item["type"] in ("dict_type", "model_type", "tuple_type"):
+        wanted = "a list, as [1, 2]" if item["type"] == "tuple_type" else "a table; an empty one is {}"
+        return f"{key}: {item['input']!r} is not allowed: it must be {wanted}"
+    message = message.replace("Tuple", "List").replace(" after validation", "")
+    shown = list(item["input"]) if isinstance(item["input"], tuple) else item["input"]
+    return f"{key}: {shown!r} is not allowed: {message[0].lower()}{message[1:]}"
