@@ -133,6 +133,8 @@ class CondInst(Section):
             raise ValueError("fpn_strides must double from level to level")
         if self.mask_branch_levels > len(self.fpn_strides):
             raise ValueError("mask_branch_levels exceeds the number of fpn_strides")
+        if self.backbone == "small" and not {self.fpn_strides[0], *self.mask_branch_skips} <= {2, 4, 8, 16}:
+            raise ValueError("the backbone small has maps of stride 2, 4, 8 and 16 only")
         stride = min((*self.mask_branch_skips, self.fpn_strides[0]))
         if stride % self.mask_out_stride:
             raise ValueError(f"mask_out_stride must divide the mask branch's stride {stride}")
