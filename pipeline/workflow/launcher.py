@@ -121,7 +121,11 @@ def _only_launch(root: Path) -> Iterator[int]:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP as Ctrl-C; a SIGHUP that is ignored (nohup) stays so."""
+    """SIGTERM and SIGHUP as Ctrl-C; a SIGHUP that is ignored (nohup) stays so.
+
+    A shell starts background jobs with SIGINT ignored, and the stages, which SIGINT is to stop, would inherit
+    that: then SIGINT is handled here too, as a handled signal is the default one again in a new program.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -129,16 +133,15 @@ def _stopped_by_signals() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    numbers = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL
-    ]
-    for number in numbers:
+    replaced = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.SIG_IGN}
+    replaced = {number: usual for number, usual in replaced.items() if signal.getsignal(number) is usual}
+    for number in replaced:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+        for number, usual in replaced.items():
+            signal.signal(number, usual)
 
 
 def _stale_stages(root: Path, waits_for: dict[str, set[str]]) -> set[str]:
