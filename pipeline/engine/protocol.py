@@ -42,8 +42,10 @@ class Method(Trainable, Protocol):
         """Detections of each image, in its original size."""
         ...
 
-    def predict_in_boxes(self, samples: list[Sample], boxes: list[Tensor]) -> list[Tensor]:
-        """Masks (N, H, W) bool in the original size, for (N, 4) xyxy boxes in original pixels.
+    def predict_with_boxes(
+        self, samples: list[Sample], boxes: list[Tensor]
+    ) -> tuple[list[Instances], list[Tensor]]:
+        """Detections, and masks (N, H, W) bool in the original size for (N, 4) xyxy boxes in original pixels.
 
         A mask never leaves its box.
         """

@@ -39,10 +39,9 @@ def predict_images(
     with torch.inference_mode():
         for batch in _batches(store, settings, name):
             batch = [sample.to(device) for sample in batch]
-            for sample, found in zip(batch, method.predict(batch), strict=True):
-                detections += _results(sample.image_id, found, categories)
             given = [_boxes(boxes, sample.image_id, device) for sample in batch]
-            for sample, masks in zip(batch, method.predict_in_boxes(batch, given), strict=True):
+            for sample, found, masks in zip(batch, *method.predict_with_boxes(batch, given), strict=True):
+                detections += _results(sample.image_id, found, categories)
                 in_boxes += _masks_in_boxes(boxes, sample.image_id, masks)
     return detections, in_boxes
 

@@ -24,7 +24,7 @@ from pipeline.engine.lock import discard
 from pipeline.engine.loop import FitResult, fit
 from pipeline.engine.weights import save_weights
 from pipeline.errors import UserError
-from pipeline.structures import Instances, Sample, Target, boxes_xyxy
+from pipeline.structures import Sample, Target, boxes_xyxy
 
 STEPS = 24
 
@@ -77,12 +77,6 @@ class Regression:
     def after_step(self, step: int) -> None:
         if self.hook is not None:
             self.hook(step)
-
-    def predict(self, samples: list[Sample]) -> list[Instances]:
-        raise NotImplementedError
-
-    def predict_in_boxes(self, samples: list[Sample], boxes: list[Tensor]) -> list[Tensor]:
-        raise NotImplementedError
 
 
 def settings(**changes: Any) -> params.Training:

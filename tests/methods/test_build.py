@@ -41,7 +41,7 @@ def test_the_published_network_learns_and_predicts(root: Path, row: str, kind: t
     fixed = {name for name, value in method.module.named_parameters() if not value.requires_grad}
     assert learnt | fixed == {name for name, _ in method.module.named_parameters()}
     assert {name.split(".")[2] for name in fixed} == {"conv1", "layer1"}
-    (found,) = method.predict([sample(96, 128)])
+    boxes = torch.tensor([[20.0, 20, 100, 120]])
+    (found,), (masks,) = method.predict_with_boxes([sample(96, 128)], [boxes])
     assert found.masks.shape[1:] == (192, 256)
-    (masks,) = method.predict_in_boxes([sample(96, 128)], [torch.tensor([[20.0, 20, 100, 120]])])
     assert masks.shape == (1, 192, 256)

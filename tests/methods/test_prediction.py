@@ -42,14 +42,16 @@ class Filler:
         self.batches.append([(sample.image.shape[1], sample.image.shape[2]) for sample in samples])
         return [self._half(*sample.original_size) for sample in samples]
 
-    def predict_in_boxes(self, samples: list[Sample], boxes: list[Tensor]) -> list[Tensor]:
+    def predict_with_boxes(
+        self, samples: list[Sample], boxes: list[Tensor]
+    ) -> tuple[list[Instances], list[Tensor]]:
         found = []
         for sample, given in zip(samples, boxes, strict=True):
             masks = torch.zeros(len(given), *sample.original_size, dtype=torch.bool)
             for mask, (x1, y1, x2, y2) in zip(masks, given.int().tolist(), strict=True):
                 mask[y1:y2, x1:x2] = True
             found.append(masks)
-        return found
+        return self.predict(samples), found
 
     def _half(self, height: int, width: int) -> Instances:
         masks = torch.zeros(1, height, width, dtype=torch.bool)

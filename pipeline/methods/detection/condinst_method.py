@@ -131,31 +131,47 @@ class CondInstMethod(ABC):
     def predict(self, samples: list[Sample]) -> list[Instances]:
         """Detections with masks for each image, in pixels of the original images."""
         with self._evaluating():
-            padded, locations, dense = self._run(samples)
-            found = detect(dense, locations, self.inference)
-            results = []
-            for index, (sample, size, part) in enumerate(zip(samples, padded.sizes, found, strict=True)):
-                boxes, kept = original_boxes(part.boxes, size, sample.original_size)
-                masks = self._masks(dense, locations, index, part.cells[kept], size, sample.original_size)
-                results.append(Instances(boxes[kept], part.labels[kept], part.scores[kept], masks))
-            return results
+            return self._detections(samples, *self._run(samples))
 
-    def predict_in_boxes(self, samples: list[Sample], boxes: list[Tensor]) -> list[Tensor]:
-        """One mask for each given box: (N, H, W) bool per image, clipped to the boxes.
+    def predict_with_boxes(
+        self, samples: list[Sample], boxes: list[Tensor]
+    ) -> tuple[list[Instances], list[Tensor]]:
+        """Detections as `predict`, and one mask for each given box: (N, H, W) bool per image, clipped to it.
 
         boxes: (N, 4) xyxy per image, in pixels of the original image.  The mask is that of the location
         whose predicted box overlaps the given one best.
         """
         with self._evaluating():
-            padded, locations, dense = self._run(samples)
-            predicted = decode_boxes(dense.distances, locations)
-            results = []
-            for index, (sample, size, given) in enumerate(zip(samples, padded.sizes, boxes, strict=True)):
-                given = given.as_subclass(Tensor).to(predicted)
-                cells = best_cells(predicted[index], rescale_boxes(given, sample.original_size, size))
-                masks = self._masks(dense, locations, index, cells, size, sample.original_size)
-                results.append(clip_masks(masks, given))
-            return results
+            run = self._run(samples)
+            return self._detections(samples, *run), self._masks_in_boxes(samples, boxes, *run)
+
+    def _detections(
+        self, samples: list[Sample], padded: PaddedBatch, locations: Locations, dense: DenseOutputs
+    ) -> list[Instances]:
+        found = detect(dense, locations, self.inference)
+        results = []
+        for index, (sample, size, part) in enumerate(zip(samples, padded.sizes, found, strict=True)):
+            boxes, kept = original_boxes(part.boxes, size, sample.original_size)
+            masks = self._masks(dense, locations, index, part.cells[kept], size, sample.original_size)
+            results.append(Instances(boxes[kept], part.labels[kept], part.scores[kept], masks))
+        return results
+
+    def _masks_in_boxes(
+        self,
+        samples: list[Sample],
+        boxes: list[Tensor],
+        padded: PaddedBatch,
+        locations: Locations,
+        dense: DenseOutputs,
+    ) -> list[Tensor]:
+        predicted = decode_boxes(dense.distances, locations)
+        results = []
+        for index, (sample, size, given) in enumerate(zip(samples, padded.sizes, boxes, strict=True)):
+            given = given.as_subclass(Tensor).to(predicted)
+            cells = best_cells(predicted[index], rescale_boxes(given, sample.original_size, size))
+            masks = self._masks(dense, locations, index, cells, size, sample.original_size)
+            results.append(clip_masks(masks, given))
+        return results
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -122,8 +122,11 @@ def test_nothing_found_gives_empty_masks(method, two_images):
 def test_masks_in_predicted_boxes_are_those_of_the_detections(method, two_images):
     """Given a detection's own box, its location overlaps best, so its mask comes back, cut to the box."""
     samples, method.module.pyramid = two_images
-    found = method.predict(samples)
-    inside = method.predict_in_boxes(samples, [part.boxes for part in found])
+    alone = method.predict(samples)
+    found, inside = method.predict_with_boxes(samples, [part.boxes for part in alone])
+    for part, same in zip(found, alone, strict=True):
+        assert torch.equal(part.scores, same.scores)
+        assert torch.equal(part.masks, same.masks)
     for part, masks, given in zip(found, inside, samples, strict=True):
         height, width = given.original_size
         for index, (x1, y1, x2, y2) in enumerate(part.boxes.tolist()):
@@ -136,7 +139,7 @@ def test_masks_in_predicted_boxes_are_those_of_the_detections(method, two_images
 
 def test_no_boxes_give_no_masks(method, two_images):
     samples, method.module.pyramid = two_images
-    masks = method.predict_in_boxes(samples, [torch.zeros(0, 4), torch.tensor([[1.0, 2, 30, 40]])])
+    _, masks = method.predict_with_boxes(samples, [torch.zeros(0, 4), torch.tensor([[1.0, 2, 30, 40]])])
     assert masks[0].shape == (0, *samples[0].original_size)
     assert masks[1].shape == (1, *samples[1].original_size)
 
