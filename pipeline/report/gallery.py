@@ -167,7 +167,11 @@ def gallery_figure(data: ReportData) -> Figure:
     """All scenes as rows of panels: image, ground truth, then every row of the comparison."""
     colors = class_colors(data)
     columns = 2 + len(data.rows)
-    figure = Figure(figsize=(1.75 * columns, 2.1 * len(data.scenes)), layout="constrained", dpi=110)
+    height = 2.0 * len(data.scenes)
+    figure = Figure(figsize=(1.75 * columns, height), dpi=110)
+    # Margins by hand: an automatic layout of some sixty panels takes seconds.
+    margins = {"left": 0.005, "right": 0.995, "top": 1 - 0.22 / height, "bottom": 0.05 / height}
+    grid = figure.add_gridspec(len(data.scenes), columns, wspace=0.04, hspace=0.14, **margins)
     for index, scene in enumerate(data.scenes):
         panels = [
             (f"{scene.rank}: {scene.file_name}", shown_image(scene)),
@@ -175,7 +179,7 @@ def gallery_figure(data: ReportData) -> Figure:
         ]
         panels += [(row.title, flatten(scene, row_overlay(scene, row.name, colors))) for row in data.rows]
         for place, (title, picture) in enumerate(panels):
-            axes = figure.add_subplot(len(data.scenes), columns, index * columns + place + 1)
+            axes = figure.add_subplot(grid[index, place])
             axes.imshow(picture, interpolation="nearest")
             axes.set_axis_off()
             axes.set_title(shorten(title, 26), fontsize=7, color=INK if place else MUTED)
