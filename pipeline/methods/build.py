@@ -29,5 +29,5 @@ def build_method(
     if start is not None:
         load_backbone(network.backbone, start)
     if isinstance(settings, params.BoxInst):
-        return BoxInst(settings, model, num_classes, predict, seed, network)
-    return Supervised(settings, model, num_classes, predict, seed, network)
+        return BoxInst(settings, network, model, num_classes, predict)
+    return Supervised(settings, network, model, num_classes, predict, seed)

@@ -13,13 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from pipeline import __version__, params
-from pipeline.engine.weights import load_weights, save_weights
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.methods.build import build_method
 from pipeline.methods.detection.condinst_method import CondInstMethod
 from pipeline.params_file import tuples
 from pipeline.structures import Category
+from pipeline.weights import load_weights, save_weights
 
 _SETTINGS: TypeAdapter[params.Method] = TypeAdapter(params.Method)
 

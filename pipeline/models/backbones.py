@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import timm
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from pipeline.models.frozen_batchnorm import BATCH_NORMS, FrozenBatchNorm, freeze_batchnorms
 from pipeline.models.small_backbone import SmallBackbone
+from pipeline.weights import read_weights
 
 SMALL = "small"
 
@@ -79,14 +78,7 @@ def load_backbone(backbone: Backbone, path: Path) -> None:
 
     Raises UserError when the file is missing or damaged, or when its tensors are not those of `backbone`.
     """
-    try:
-        state = load_file(path)
-    except FileNotFoundError:
-        raise UserError(path, "", "file not found", "run `dvc repro` to make it") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            path, "", f"not a safetensors file ({error})", "delete it and run `dvc repro`"
-        ) from None
+    state = read_weights(path)
     if state:
         check_tensors(backbone, state, path)
         # Not strict: frozen batch norms have no counter of batches.

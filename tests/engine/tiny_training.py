@@ -22,9 +22,9 @@ from pipeline import params
 from pipeline.distributed import first_object, gather_objects, mean_over_processes, process_index
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import FitResult, fit
-from pipeline.engine.weights import save_weights
 from pipeline.errors import UserError
 from pipeline.structures import Sample, Target, boxes_xyxy
+from pipeline.weights import save_weights
 
 STEPS = 24
 

@@ -17,7 +17,6 @@ from pipeline.methods.boxinst.targets import (
 )
 from pipeline.methods.detection.condinst_method import CondInstMethod
 from pipeline.methods.detection.proposals import Positives, Proposals, topk_per_box
-from pipeline.models.condinst import build_condinst
 from pipeline.structures import PaddedBatch, Sample, Target
 
 
@@ -27,14 +26,12 @@ class BoxInst(CondInstMethod):
     def __init__(
         self,
         settings: params.BoxInst,
+        network: nn.Module,
         model: params.CondInst,
         num_classes: int,
         predict: params.Predict,
-        seed: int,
-        module: nn.Module | None = None,
     ) -> None:
-        """seed: unused, nothing is drawn; module: instead of a new network for `model`."""
-        super().__init__(module or build_condinst(model, num_classes), model, num_classes, predict)
+        super().__init__(network, model, num_classes, predict)
         self.settings = settings
 
     def centers(self, target: Target, padded_size: tuple[int, int]) -> Tensor:

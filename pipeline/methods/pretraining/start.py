@@ -11,12 +11,12 @@ from torch import nn
 
 from pipeline import params
 from pipeline.engine.loop import FitResult
-from pipeline.engine.weights import save_weights
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.methods.pretraining.method import pretrain
 from pipeline.methods.pretraining.weight_files import load_foreign
 from pipeline.models.backbones import SMALL, Backbone, build_backbone
+from pipeline.weights import save_weights
 
 
 def write_backbone_start(

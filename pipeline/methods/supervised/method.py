@@ -12,7 +12,6 @@ from pipeline.methods.detection.proposals import Positives, Proposals, random_ch
 from pipeline.methods.detection.targets import mask_centroids
 from pipeline.methods.dice import dice_loss
 from pipeline.methods.supervised.targets import sample_masks
-from pipeline.models.condinst import build_condinst
 from pipeline.structures import PaddedBatch, Sample, Target
 
 
@@ -22,14 +21,14 @@ class Supervised(CondInstMethod):
     def __init__(
         self,
         settings: params.Supervised,
+        network: nn.Module,
         model: params.CondInst,
         num_classes: int,
         predict: params.Predict,
         seed: int,
-        module: nn.Module | None = None,
     ) -> None:
-        """seed: of the random draw of proposals; module: instead of a new network for `model`."""
-        super().__init__(module or build_condinst(model, num_classes), model, num_classes, predict)
+        """seed: of the random draw of proposals."""
+        super().__init__(network, model, num_classes, predict)
         self.settings = settings
         self.seed = seed
 

@@ -64,7 +64,7 @@ def build(load, tiny_heads, tiny_model, published, predict_settings):
 
     def make(**changes: object) -> BoxInst:
         settings = published.model_copy(update=changes)
-        return BoxInst(settings, tiny_model, 5, predict_settings, seed=0, module=tiny_heads)
+        return BoxInst(settings, tiny_heads, tiny_model, 5, predict_settings)
 
     return make
 

@@ -62,7 +62,7 @@ def settings(**changes):
 
 @pytest.fixture
 def method(tiny_heads, tiny_model, predict_settings):
-    return Supervised(settings(), tiny_model, 5, predict_settings, 0, module=tiny_heads)
+    return Supervised(settings(), tiny_heads, tiny_model, 5, predict_settings, 0)
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_pixels_are_normalised_in_the_format_of_the_mean(tiny_model):
 def test_training_lowers_the_losses(tiny_model, predict_settings):
     torch.manual_seed(0)
     model, network = small_network(tiny_model)
-    method = Supervised(settings(), model, 3, predict_settings, 0, module=network)
+    method = Supervised(settings(), network, model, 3, predict_settings, 0)
     batch = [masked_sample(1, 64, 90, 2), masked_sample(2, 70, 64, 1), masked_sample(3, 64, 64, 0)]
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     totals = []
@@ -225,7 +225,7 @@ def test_training_lowers_the_losses(tiny_model, predict_settings):
 
 def test_batch_without_objects_reaches_every_parameter(tiny_model, predict_settings):
     model, network = small_network(tiny_model)
-    method = Supervised(settings(), model, 3, predict_settings, 0, module=network)
+    method = Supervised(settings(), network, model, 3, predict_settings, 0)
     losses = method.losses([masked_sample(3, 64, 64, 0), masked_sample(4, 40, 64, 0)], 0)
     torch.stack(list(losses.values())).sum().backward()
     assert float(losses["loss_mask"].detach()) == float(losses["loss_fcos_loc"].detach()) == 0
@@ -235,7 +235,7 @@ def test_batch_without_objects_reaches_every_parameter(tiny_model, predict_setti
 def test_random_proposals_repeat_with_the_step(tiny_model, predict_settings):
     model, network = small_network(tiny_model)
     chosen = settings(max_proposals=5, topk_per_image=-1)
-    method = Supervised(chosen, model, 3, predict_settings, 0, module=network)
+    method = Supervised(chosen, network, model, 3, predict_settings, 0)
     batch = [masked_sample(1, 64, 90, 2), masked_sample(2, 64, 64, 1)]
     first, again, other = (float(method.losses(batch, step)["loss_mask"].detach()) for step in (3, 3, 4))
     assert first == again != other
@@ -243,7 +243,7 @@ def test_random_proposals_repeat_with_the_step(tiny_model, predict_settings):
 
 def test_bfloat16_features_give_float32_losses(tiny_model, predict_settings):
     model, network = small_network(tiny_model)
-    method = Supervised(settings(), model, 3, predict_settings, 0, module=network)
+    method = Supervised(settings(), network, model, 3, predict_settings, 0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = method.losses([masked_sample(1, 64, 90, 2), masked_sample(2, 64, 64, 1)], 0)
     assert all(loss.dtype == torch.float32 and torch.isfinite(loss) for loss in losses.values())

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.engine.weights import load_weights, save_weights
 from pipeline.errors import UserError
+from pipeline.weights import load_weights, save_weights
 
 
 class Tied(nn.Module):

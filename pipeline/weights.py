@@ -1,4 +1,4 @@
-"""Weights of a module as a safetensors file."""
+"""Weights as safetensors files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from pipeline.files import replacing
@@ -23,19 +23,25 @@ def save_weights(module: nn.Module, path: Path) -> None:
         save_file(tensors, temporary)
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill a module from a file of `save_weights`.
-
-    Raises UserError when the file is missing, is not safetensors or does not fit the module.
-    """
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor of a safetensors file.  Raises UserError when it is missing or damaged."""
     try:
-        tensors = load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
     except FileNotFoundError:
         raise UserError(path, "", "file not found", "run `dvc repro` to make it") from None
     except (SafetensorError, OSError) as error:
         raise UserError(
             path, "", f"is not a whole safetensors file ({error})", "delete it and run `dvc repro`"
         ) from None
+    return tensors
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill a module from a file of `save_weights`.
+
+    Raises UserError when the file is missing, is not safetensors or does not fit the module.
+    """
+    tensors = read_weights(path)
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
