@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.models.condinst import CondInstHeads, CondInstOutputs
 from pipeline.params import CondInst, Predict
+from tests.condinst_settings import published_condinst
 
 
 @pytest.fixture(scope="session")
@@ -30,28 +31,13 @@ def predict_settings() -> Predict:
 @pytest.fixture(scope="session")
 def tiny_model() -> CondInst:
     """Settings of the model of end_to_end_weights."""
-    return CondInst(
-        architecture="condinst",
-        backbone="small",
-        frozen_stages=0,
-        frozen_batchnorm=False,
-        pixel_format="bgr",
-        pixel_mean=(103.53, 116.28, 123.675),
-        pixel_std=(1.0, 1.0, 1.0),
+    return published_condinst(
         fpn_channels=32,
-        fpn_strides=(8, 16, 32, 64, 128),
-        sizes_of_interest=(64, 128, 256, 512, 1024),
         head_convs=1,
-        mask_branch_levels=3,
         mask_branch_channels=8,
         mask_branch_convs=2,
-        mask_branch_norm="batchnorm",
-        mask_branch_skips=(),
         mask_features=4,
-        mask_out_stride=4,
         mask_head_channels=4,
-        mask_head_layers=3,
-        relative_coordinates=True,
     )
 
 

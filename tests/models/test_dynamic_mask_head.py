@@ -5,39 +5,11 @@ import torch
 
 from pipeline.models.dynamic_mask_head import dynamic_mask_logits, parameter_count
 from pipeline.models.layers import grid_points
-from pipeline.params import CondInst
-
-REFERENCE = CondInst(
-    architecture="condinst",
-    backbone="small",
-    frozen_stages=0,
-    frozen_batchnorm=False,
-    pixel_format="bgr",
-    pixel_mean=(0.0, 0.0, 0.0),
-    pixel_std=(1.0, 1.0, 1.0),
-    fpn_channels=256,
-    fpn_strides=(8, 16, 32, 64, 128),
-    sizes_of_interest=(64, 128, 256, 512, 1024),
-    head_convs=4,
-    mask_branch_levels=3,
-    mask_branch_channels=128,
-    mask_branch_convs=4,
-    mask_branch_norm="batchnorm",
-    mask_branch_skips=(),
-    mask_features=16,
-    mask_out_stride=4,
-    mask_head_channels=8,
-    mask_head_layers=3,
-    relative_coordinates=True,
-)
-
-
-def settings(**changes):
-    return REFERENCE.model_copy(update=changes)
+from tests.condinst_settings import published_condinst
 
 
 def head_inputs(count=4, images=2, features=16, size=(6, 7)):
-    params = settings(mask_features=features)
+    params = published_condinst(mask_features=features)
     generator = torch.Generator().manual_seed(0)
     return (
         torch.randn(images, features, *size, generator=generator),
@@ -56,7 +28,7 @@ def test_matches_reference(load, close, case):
         for key, value in load("dynamic_mask_head").items()
         if key.startswith(f"{case}.")
     }
-    params = settings(
+    params = published_condinst(
         mask_features=arrays["mask_feats"].shape[1],
         relative_coordinates=case != "norel",
         mask_out_stride=int(arrays["mask_out_stride"]),
@@ -71,8 +43,8 @@ def test_matches_reference(load, close, case):
 
 
 def test_published_settings_have_233_parameters():
-    assert parameter_count(settings()) == 233
-    assert parameter_count(settings(mask_features=8)) == 169
+    assert parameter_count(published_condinst()) == 233
+    assert parameter_count(published_condinst(mask_features=8)) == 169
 
 
 def test_order_of_objects_does_not_matter():
@@ -107,7 +79,9 @@ def test_far_points_keep_precision():
     """Folded coordinates against the direct definition in float64, on a map of full size."""
     features, parameters, points, _, images, _ = head_inputs(count=3, size=(100, 168))
     points, scales = points * 25, torch.full((3,), 64.0)
-    logits = dynamic_mask_logits(features, parameters, points, scales, images, settings(mask_out_stride=8))
+    logits = dynamic_mask_logits(
+        features, parameters, points, scales, images, published_condinst(mask_out_stride=8)
+    )
     grid = grid_points(100, 168, 8).double()
     weights = parameters.double()
     for index in range(3):
