@@ -141,6 +141,49 @@ class CondInst(Section):
         return self
 
 
+class AutoLabeler(Section):
+    """MAL's mask auto-labeler (arXiv 2301.03992): an encoder of box crops and a decoder to one mask each."""
+
+    architecture: Literal["autolabeler"]
+    backbone: str  # `small` (own network), or a timm name: plain ViT, Swin or ConvNeXt
+    stem: Literal["patch", "conv"]  # of a ViT; conv is the release's, which starts at random
+    crop_size: Annotated[int, Field(ge=32)]  # side of the square crops, in pixels
+    decoder: Literal["attention", "fully_connected", "fully_convolutional", "query"]
+    head_convs: Annotated[int, Field(ge=2)]  # of the pixel head
+    hidden_channels: Positive
+    out_channels: Positive
+    scale_by_size: bool  # small, medium and large objects at half, one and two times the resolution
+    size_limits: tuple[Rate, Rate]  # box sides in image pixels: below the first is small, from the second on large
+    size_ranges: Literal["half_open", "open"]  # open: as released, a box on a limit gets no mask
+    output_scale: Positive  # side of the logits over side of the token grid
+    pixel_mean: tuple[float, float, float]  # RGB, in 0..255
+    pixel_std: tuple[Rate, Rate, Rate]
+
+
+class MaskRCNN(Section):
+    """Mask R-CNN (arXiv 1703.06870) with a pyramid; losses and heads are torchvision's."""
+
+    architecture: Literal["mask_rcnn"]
+    backbone: str
+    frozen_stages: Annotated[int, Field(ge=0, le=5)]
+    frozen_batchnorm: bool
+    pixel_mean: tuple[float, float, float]  # RGB, in 0..255
+    pixel_std: tuple[Rate, Rate, Rate]
+    fpn_channels: Positive
+    fpn_strides: tuple[Positive, ...]
+    anchor_sizes: tuple[Rate, ...]  # side in pixels, one per level
+    anchor_ratios: tuple[Rate, ...]
+    rpn_pre_nms: Positive  # proposals per level before NMS, in training
+    rpn_post_nms: Positive  # and after it
+    rpn_batch: Positive  # anchors per image in the RPN's losses
+    roi_batch: Positive  # proposals per image in the box losses
+    box_pool: Positive  # side of the RoIAlign grid
+    box_head_channels: Positive  # of the two fully connected layers
+    mask_pool: Positive
+    mask_head_channels: Positive
+    mask_head_convs: Positive
+
+
 Model = CondInst  # a union by `architecture` as soon as there is a second network
 
 
@@ -224,6 +267,47 @@ class BoxInst(Section):
                 "bottom_pixels_removed needs images that are upright: no vertical_flip, no transpose"
             )
         return self
+
+
+class CropAugmentation(Section):
+    """Training crops of MAL: expansion, flip; and what only the student sees: jitter, grey, blur."""
+
+    expand_min: Weight  # of each side's margin, in half box sides
+    expand_max: Weight
+    horizontal_flip: Share
+    jitter: tuple[Weight, Weight, Weight, Annotated[float, Field(ge=0, le=0.5)]]  # b, c, s, hue
+    jitter_probability: Share
+    grey_probability: Share
+    blur_probability: Share
+    blur_radius: tuple[Weight, Weight]  # standard deviation in pixels of the crop
+
+
+class MeanField(Section):
+    """The mean field that refines masks: section 6.3 of docs/methods/mal.md."""
+
+    kernel: Annotated[int, Field(ge=3)]  # side of the window, odd
+    zeta: Rate  # colour bandwidth, in normalised units
+    iterations: Positive
+    clamp: tuple[Share, Share]
+
+
+class Mal(Section):
+    """MAL, phase 1: multiple-instance and mean-field losses on crops round boxes."""
+
+    kind: Literal["mal"]
+    min_area: Weight  # square pixels of the box; smaller ones are not trained on
+    max_area: Rate
+    min_side: Weight  # boxes must be wider and higher than this; for pseudo-labels too
+    test_expand: Weight  # margin of a crop in prediction, in box sides, both ends together
+    mil_weight: Weight
+    crf_weight: Weight
+    mil_warmup: Count  # steps of the first epoch over which the weight grows from 0
+    crf_warmup: Count
+    mean_field: MeanField
+    teacher_momentum: Annotated[float, Field(ge=0, lt=1)]
+    teacher_start: Literal["copy", "own"]  # own: as released, independent random heads
+    augmentation: CropAugmentation
+    train: Training
 
 
 Method = Annotated[Supervised | BoxInst, Field(discriminator="kind")]
