@@ -320,8 +320,8 @@ class Run(Section):
     """One row of the comparison: a model trained by a method on a label set."""
 
     title: Annotated[str, Field(min_length=1)]
-    task: Literal["instances"]
-    method: Literal["supervised", "boxinst"]  # the folder of pipeline/methods that the run depends on
+    task: Literal["instances", "masks_in_boxes"]  # detect and segment; or segment what given boxes hold
+    method: Literal["supervised", "boxinst", "mal"]  # the folder of pipeline/methods that the run depends on
     settings: Name  # the row of `methods`
     model: Name
     labels: Name
@@ -341,8 +341,28 @@ class Baseline(Section):
     processes: Positive
 
 
+class Labeling(Section):
+    """How an auto-labeler turns boxes into masks."""
+
+    network: Literal["student", "teacher", "mean"]  # mean: of the logits of both
+    flip: bool  # averages with the logits of the mirrored crop
+    thresholds: tuple[Share, Share, Share]  # of boxes up to 32^2, up to 96^2 pixels, and larger
+    refine: Literal["none", "mean_field", "dense_crf"]
+    batch_size: Positive  # boxes
+    threads: Positive
+
+
+class PseudoLabels(Section):
+    """A label set of masks that a run of task masks_in_boxes gives to the boxes of another label set."""
+
+    labeler: Name
+    seed: Seed  # one of the labeler's
+    labels: Name
+    labeling: Labeling
+
+
 class Predict(Section):
-    """Inference: input size, detection thresholds, limits."""
+    """Inference: input size, detection thresholds, limits; `labeling` for runs of task masks_in_boxes."""
 
     short_side: Positive
     max_side: Positive
@@ -352,6 +372,7 @@ class Predict(Section):
     detections_per_image: Positive
     batch_size: Positive
     threads: Positive
+    labeling: Labeling
 
 
 class Evaluate(Section):
@@ -380,6 +401,7 @@ class Params(Section):
     backbones: dict[Name, Backbone]
     models: dict[Name, Model]
     methods: dict[Name, Method]
+    pseudo_labels: dict[Name, PseudoLabels]
     runs: dict[Name, Run]
     baselines: dict[Name, Baseline]
     predict: Predict
