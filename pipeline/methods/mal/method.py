@@ -1,0 +1,77 @@
+"""MAL, phase 1: a student learns masks from boxes, and from what a teacher and it make of them together."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import params
+from pipeline.engine.ema import follow
+from pipeline.methods.mal.crops import CropSample
+from pipeline.methods.mal.losses import mal_losses
+from pipeline.models.autolabeler.network import AutoLabeler
+
+
+class StudentAndTeacher(nn.Module):
+    """Both networks in one module, so that they are saved together; the teacher has no gradients."""
+
+    def __init__(self, student: AutoLabeler, teacher: AutoLabeler) -> None:
+        super().__init__()
+        self.student = student
+        self.teacher = teacher.requires_grad_(False)
+
+    def forward(self, crops: Tensor, undisturbed: Tensor, areas: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) normalised crops for the student and the teacher, (B,) box areas in image pixels.
+
+        Returns the (B, o, o) logits of both.
+        """
+        with torch.no_grad():
+            guidance: Tensor = self.teacher(undisturbed, areas)
+        logits: Tensor = self.student(crops, areas)
+        return logits, guidance
+
+
+class Mal:
+    """Mask Auto-Labeler (arXiv 2301.03992, section 3): the trainable of phase 1."""
+
+    def __init__(
+        self,
+        settings: params.Mal,
+        build: Callable[[], AutoLabeler],
+        epoch_steps: int,
+    ) -> None:
+        """build: makes a network with its start loaded; epoch_steps: steps of the first epoch, in which
+        the weights of the losses grow.
+        """
+        student = build()
+        teacher = copy.deepcopy(student) if settings.teacher_start == "copy" else build()
+        self.module: nn.Module = StudentAndTeacher(student, teacher)
+        self._networks: StudentAndTeacher = self.module
+        self.settings = settings
+        self.epoch_steps = epoch_steps
+
+    @property
+    def student(self) -> AutoLabeler:
+        return self._networks.student
+
+    @property
+    def teacher(self) -> AutoLabeler:
+        return self._networks.teacher
+
+    def losses(self, batch: list[CropSample], step: int) -> dict[str, Tensor]:
+        """The multiple-instance loss and the mean-field loss of a batch of crops."""
+        device = self.student.mean.device
+        batch = [sample.to(device) for sample in batch]
+        crops = self.student.normalise(torch.stack([sample.student for sample in batch]))
+        undisturbed = self.student.normalise(torch.stack([sample.teacher for sample in batch]))
+        boxes = torch.stack([sample.box for sample in batch]).float()
+        areas = torch.tensor([sample.area for sample in batch], device=device)
+        logits, guidance = self.module(crops, undisturbed, areas)
+        return mal_losses(logits, guidance, crops, boxes, self.settings, step, self.epoch_steps)
+
+    def after_step(self, step: int) -> None:
+        """The teacher follows the student: arXiv 2301.03992, section 3.4."""
+        follow(self.teacher, self.student, self.settings.teacher_momentum)
