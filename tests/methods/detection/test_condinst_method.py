@@ -6,9 +6,10 @@ import torch
 from torchvision.tv_tensors import Image, Mask
 
 from pipeline import params
+from pipeline.methods.detection.proposals import Proposals
 from pipeline.methods.supervised.method import Supervised
 from pipeline.models.condinst import CondInst
-from pipeline.structures import Sample, Target, boxes_xyxy
+from pipeline.structures import Sample, Target, boxes_xyxy, pad_images
 
 
 def sample(image_bgr, boxes=(), labels=(), original=None, masks=None):
@@ -202,6 +203,27 @@ def test_pixels_are_normalised_in_the_format_of_the_mean(tiny_model):
     image = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
     expected = [(30 - 103.53) / 50, (20 - 116.28) / 50, (10 - 123.675) / 50]
     assert network.normalise(image, [(32, 32)])[0, :, 5, 5].tolist() == pytest.approx(expected)
+
+
+def test_the_mask_loss_is_the_weighted_mean_of_dice_over_proposals(tiny_model, predict_settings):
+    model, network = small_network(tiny_model)  # its logits have stride 2
+    method = Supervised(settings(mask_weight=3.0), network, model, 3, predict_settings, 0)
+    batch = [masked_sample(1, 64, 90, 2), masked_sample(2, 70, 64, 1)]
+    padded = pad_images([item.image for item in batch], 32)
+    height, width = (side // 2 for side in padded.images.shape[-2:])
+    boxes = torch.tensor([0, 1, 1, 2])
+    images = torch.tensor([0, 0, 0, 1])
+    proposals = Proposals(images, boxes, torch.zeros(4).long(), torch.zeros(4, 2), torch.zeros(4, 1))
+    logits = torch.randn(4, height, width, generator=torch.Generator().manual_seed(0))
+    terms = []
+    for logit, box in zip(logits.double().sigmoid().numpy(), boxes.tolist(), strict=True):
+        item, index = (batch[0], box) if box < 2 else (batch[1], 0)
+        inside = item.target.masks[index, 1::2, 1::2].numpy()
+        mask = np.zeros((height, width))
+        mask[: inside.shape[0], : inside.shape[1]] = inside
+        terms.append(1 - 2 * (logit * mask).sum() / ((logit**2).sum() + mask.sum() + 1e-5))
+    loss = method.mask_losses(logits, proposals, batch, padded, 0)["loss_mask"]
+    assert float(loss) == pytest.approx(3 * np.mean(terms), rel=1e-5)
 
 
 def test_training_lowers_the_losses(tiny_model, predict_settings):
