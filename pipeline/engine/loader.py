@@ -5,30 +5,30 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from pipeline.engine.protocol import ItemT
 from pipeline.engine.sampler import Key, StepSampler
 from pipeline.errors import UserError
-from pipeline.structures import Sample
 
 
-class _Reading(Dataset[Any]):
+class _Reading(Dataset[Any], Generic[ItemT]):
     """The dataset, with a user's mistake as a value: an exception from another process loses its fields."""
 
-    def __init__(self, dataset: Dataset[Sample]) -> None:
+    def __init__(self, dataset: Dataset[ItemT]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: Key) -> Sample | tuple[str, str, str, str]:
+    def __getitem__(self, key: Key) -> ItemT | tuple[str, str, str, str]:
         try:
             return self.dataset[key]
         except UserError as error:
             return error.file, error.record, error.problem, error.remedy
 
 
-def load_batches(dataset: Dataset[Sample], sampler: StepSampler, workers: int) -> Iterator[list[Sample]]:
+def load_batches(dataset: Dataset[ItemT], sampler: StepSampler, workers: int) -> Iterator[list[ItemT]]:
     """The sampler's batches in its order, the same whatever the number of workers.
 
     Raises UserError as the dataset does.
