@@ -324,6 +324,12 @@ class Mal(Section):
     augmentation: CropAugmentation
     train: Training
 
+    @model_validator(mode="after")
+    def _crops_are_square(self) -> Mal:
+        if self.train.group_by_aspect:
+            raise ValueError("group_by_aspect must be false: all crops are square")
+        return self
+
 
 Method = Annotated[Supervised | BoxInst, Field(discriminator="kind")]
 

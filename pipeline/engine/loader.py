@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.engine.protocol import ItemT
-from pipeline.engine.sampler import Key, StepSampler
 from pipeline.errors import UserError
 
 
@@ -21,16 +20,17 @@ class _Reading(Dataset[Any], Generic[ItemT]):
     def __init__(self, dataset: Dataset[ItemT]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: Key) -> ItemT | tuple[str, str, str, str]:
+    def __getitem__(self, key: Any) -> ItemT | tuple[str, str, str, str]:
         try:
             return self.dataset[key]
         except UserError as error:
             return error.file, error.record, error.problem, error.remedy
 
 
-def load_batches(dataset: Dataset[ItemT], sampler: StepSampler, workers: int) -> Iterator[list[ItemT]]:
-    """The sampler's batches in its order, the same whatever the number of workers.
+def load_batches(dataset: Dataset[ItemT], keys: Iterable[list[Any]], workers: int) -> Iterator[list[ItemT]]:
+    """The batches of `keys` in their order, the same whatever the number of workers.
 
+    keys: for each batch, a list of what the dataset takes, as a `StepSampler` gives; or lists of indices.
     Raises UserError as the dataset does.
     """
     # A plain fork would copy locks of running threads and open files into the workers.  The server that
@@ -40,7 +40,7 @@ def load_batches(dataset: Dataset[ItemT], sampler: StepSampler, workers: int) ->
         context.set_forkserver_preload([__name__])
     loader = DataLoader(
         _Reading(dataset),
-        batch_sampler=sampler,
+        batch_sampler=keys,
         num_workers=workers,
         collate_fn=_as_list,
         # Of its own, so that the loader draws nothing from the generator that training uses.
