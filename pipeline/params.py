@@ -17,6 +17,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every random generator take
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -153,7 +154,7 @@ class AutoLabeler(Section):
     hidden_channels: Positive
     out_channels: Positive
     scale_by_size: bool  # small, medium and large objects at half, one and two times the resolution
-    size_limits: tuple[Rate, Rate]  # box sides in image pixels: below the first is small, from the second on large
+    size_limits: tuple[Rate, Rate]  # box sides in image pixels where medium and large begin
     size_ranges: Literal["half_open", "open"]  # open: as released, a box on a limit gets no mask
     output_scale: Positive  # side of the logits over side of the token grid
     pixel_mean: tuple[float, float, float]  # RGB, in 0..255
@@ -201,30 +202,42 @@ class Augmentation(Section):
 
 
 class Training(Section):
-    """The recipe of one method.  `steps` counts optimiser steps of `batch_size` images in total."""
+    """The recipe of one method.
 
+    `duration` is the unit of steps, milestones and warmup_steps: optimiser steps of `batch_size` images in
+    total, or passes over the dataset.  All other counts are of optimiser steps.
+    """
+
+    duration: Literal["steps", "epochs"]
     steps: Positive
     batch_size: Positive
     optimizer: Literal["sgd", "adamw"]
     learning_rate: Rate
     backbone_rate: Annotated[float, Field(gt=0)]  # factor on the learning rate of the backbone
     momentum: Share  # SGD's; ignored by AdamW
+    betas: tuple[Momentum, Momentum]  # AdamW's; ignored by SGD
     weight_decay: Weight
     norm_weight_decay: Weight
-    schedule: Literal["step", "cosine", "poly", "constant"]
+    schedule: Literal["step", "cosine", "cosine_after_warmup", "poly", "constant"]
     milestones: tuple[Positive, ...]  # steps at which "step" multiplies the rate by 0.1
     poly_power: Rate
+    final_rate: Share  # of the peak: where the cosines end
     warmup_steps: Count
     warmup_start: Share  # first factor of the linear warm-up
     clip_norm: Weight  # 0 = no clipping
-    ema: Annotated[float, Field(ge=0, lt=1)]  # momentum of averaged weights; 0 = off
+    ema: Momentum  # of averaged weights; 0 = off
     group_by_aspect: bool
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it, else fp32
     workers: Count
     threads: Positive
     checkpoint_every: Positive
     log_every: Positive
-    augmentation: Augmentation
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Training:
+        if self.schedule == "cosine_after_warmup" and self.warmup_steps >= self.steps:
+            raise ValueError("cosine_after_warmup needs more steps than warmup_steps")
+        return self
 
 
 class Supervised(Section):
@@ -235,6 +248,7 @@ class Supervised(Section):
     max_proposals: int  # random positives per process; -1 = use topk_per_image instead
     topk_per_image: int  # best positives per image, shared by its objects; -1 = off
     train: Training
+    augmentation: Augmentation
 
     @model_validator(mode="after")
     def _one_selection(self) -> Supervised:
@@ -256,12 +270,13 @@ class BoxInst(Section):
     bottom_pixels_removed: Count
     topk_per_image: Positive
     train: Training
+    augmentation: Augmentation
 
     @model_validator(mode="after")
     def _fits_the_losses(self) -> BoxInst:
         if self.pairwise_size % 2 == 0:
             raise ValueError("pairwise_size must be odd")
-        turned = self.train.augmentation.vertical_flip or self.train.augmentation.transpose
+        turned = self.augmentation.vertical_flip or self.augmentation.transpose
         if self.bottom_pixels_removed and turned:
             raise ValueError(
                 "bottom_pixels_removed needs images that are upright: no vertical_flip, no transpose"
@@ -304,10 +319,16 @@ class Mal(Section):
     mil_warmup: Count  # steps of the first epoch over which the weight grows from 0
     crf_warmup: Count
     mean_field: MeanField
-    teacher_momentum: Annotated[float, Field(ge=0, lt=1)]
+    teacher_momentum: Momentum
     teacher_start: Literal["copy", "own"]  # own: as released, independent random heads
     augmentation: CropAugmentation
     train: Training
+
+    @model_validator(mode="after")
+    def _crops_are_square(self) -> Mal:
+        if self.train.group_by_aspect:
+            raise ValueError("group_by_aspect must be false: all crops are square")
+        return self
 
 
 Method = Annotated[Supervised | BoxInst, Field(discriminator="kind")]

@@ -33,7 +33,7 @@ def main() -> None:
     for seed in run.seeds:
         seed_everything(seed)
         method = build_method(settings, model, len(labels.categories), params.predict, seed, start)
-        dataset = LabelledImages(ImageStore.open(images), labels, settings.train.augmentation, seed)
+        dataset = LabelledImages(ImageStore.open(images), labels, settings.augmentation, seed)
         checkpoint = layout.checkpoint(name, seed)
         result = fit(method, dataset, settings.train, seed=seed, checkpoint=checkpoint, key=key, name=name)
         histories[seed] = result.history

@@ -45,7 +45,7 @@ def make_optimizer(module: nn.Module, training: Training) -> Optimizer:
     # more than the arithmetic.
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=training.momentum, fused=True)
-    return torch.optim.AdamW(groups, fused=True)
+    return torch.optim.AdamW(groups, betas=training.betas, fused=True)
 
 
 def scale_rates(optimizer: Optimizer, factor: float) -> None:

@@ -46,7 +46,8 @@ def make_row(name: str) -> Row:
             "method": {
                 "kind": "boxinst" if supervision == "boxes" else "supervised",
                 "pairwise_weight": 0.0 if name == "projection" else 1.0,
-                "train": {"steps": 1200, "batch_size": 8, "augmentation": {"short_sides": (96,)}},
+                "train": {"steps": 1200, "batch_size": 8},
+                "augmentation": {"short_sides": (96,)},
             },
         }
     return Row(

@@ -28,17 +28,20 @@ def settings(**changes):
         short_sides=(96,), max_side=96, horizontal_flip=0.0, vertical_flip=0.0, transpose=0.0
     )
     train = params.Training(
+        duration="steps",
         steps=1,
         batch_size=1,
         optimizer="sgd",
         learning_rate=0.1,
         backbone_rate=1.0,
         momentum=0.9,
+        betas=(0.9, 0.999),
         weight_decay=0.0,
         norm_weight_decay=0.0,
         schedule="constant",
         milestones=(),
         poly_power=0.9,
+        final_rate=0.0,
         warmup_steps=0,
         warmup_start=1.0,
         clip_norm=0.0,
@@ -49,7 +52,6 @@ def settings(**changes):
         threads=1,
         checkpoint_every=1,
         log_every=1,
-        augmentation=augmentation,
     )
     values = {
         "kind": "supervised",
@@ -57,6 +59,7 @@ def settings(**changes):
         "max_proposals": -1,
         "topk_per_image": 64,
         "train": train,
+        "augmentation": augmentation,
     }
     return params.Supervised(**(values | changes))
 
