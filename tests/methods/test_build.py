@@ -10,7 +10,7 @@ from torchvision.tv_tensors import Image, Mask
 
 from pipeline.methods.boxinst.method import BoxInst
 from pipeline.methods.build import build_method
-from pipeline.methods.supervised.method import Supervised
+from pipeline.methods.supervised.condinst import SupervisedCondInst
 from pipeline.params_file import load_params
 from pipeline.structures import Sample, Target, boxes_xyxy
 
@@ -27,7 +27,7 @@ def sample(height: int, width: int) -> Sample:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("row", "kind"), [("supervised_1x", Supervised), ("boxinst_1x", BoxInst)])
+@pytest.mark.parametrize(("row", "kind"), [("supervised_1x", SupervisedCondInst), ("boxinst_1x", BoxInst)])
 def test_the_published_network_learns_and_predicts(root: Path, row: str, kind: type) -> None:
     """ResNet-50 as the COCO preset has it: one step reaches all that is to learn, and a mask comes out."""
     preset = load_params(root / "presets" / "coco.yaml")
