@@ -209,7 +209,9 @@ class Detectron2(Section):
 
     architecture: Literal["detectron2"]
     backbone: str  # a ResNet of timm with the config's layers, whose weights the network starts from
-    config: str  # COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml, for example
+    config: Annotated[
+        str, Field(pattern=r"\.yaml$")
+    ]  # COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml, for example
     frozen_stages: Annotated[int, Field(ge=0, le=5)]
     pixel_mean: tuple[float, float, float]  # RGB, in 0..255
     pixel_std: tuple[Rate, Rate, Rate]

@@ -11,6 +11,7 @@ from pipeline import params
 from pipeline.engine.protocol import Method
 from pipeline.methods.boxinst.method import BoxInst
 from pipeline.methods.supervised.condinst import SupervisedCondInst
+from pipeline.methods.supervised.detectron2.method import SupervisedDetectron2
 from pipeline.methods.supervised.mask_rcnn import SupervisedMaskRCNN
 from pipeline.models.build import build_network
 
@@ -33,6 +34,7 @@ METHODS: Mapping[tuple[str, str], Callable[[Parts], Method]] = {
         of.settings, of.network, of.model, of.num_classes, of.predict, of.seed
     ),
     ("supervised", "mask_rcnn"): lambda of: SupervisedMaskRCNN(of.settings, of.network),
+    ("supervised", "detectron2"): lambda of: SupervisedDetectron2(of.settings, of.network),
     ("boxinst", "condinst"): lambda of: BoxInst(
         of.settings, of.network, of.model, of.num_classes, of.predict
     ),

@@ -9,6 +9,7 @@ from torch import nn
 from pipeline import params
 from pipeline.models.backbones import load_backbone
 from pipeline.models.condinst import build_condinst
+from pipeline.models.detectron2 import build_detectron2
 from pipeline.models.mask_rcnn import build_mask_rcnn
 
 
@@ -18,8 +19,8 @@ def build_network(
     """The network that `model` describes, its backbone from the weights in `start`.
 
     Other weights are drawn from torch's global generator; predict: thresholds that are part of a network.
-    Raises UserError for a backbone that does not exist and for weights that do not fit, ValueError for a
-    backbone that lacks what the network needs.
+    Raises UserError for a network or a backbone that is not to be had and for weights that do not fit,
+    ValueError for a backbone that lacks what the network needs.
     """
     match model:
         case params.CondInst():
@@ -32,3 +33,5 @@ def build_network(
             if start is not None:
                 load_backbone(mask_rcnn.backbone, start)
             return mask_rcnn
+        case params.Detectron2():
+            return build_detectron2(model, num_classes, predict, start)
