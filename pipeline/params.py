@@ -6,6 +6,7 @@ parameters by key, and an optional key would be invisible to it.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -115,6 +116,8 @@ class CondInst(Section):
     fpn_strides: tuple[Positive, ...]  # levels beyond the backbone's last are made by stride-2 convs
     sizes_of_interest: tuple[Positive, ...]  # per level; all but the last are also the range limits
     head_convs: Positive
+    max_proposals: int  # on masks: random positives per process that get one; -1 = use topk_per_image
+    topk_per_image: int  # on masks: best positives per image, shared by its objects; -1 = off
     mask_branch_levels: Positive
     mask_branch_channels: Positive
     mask_branch_convs: Count
@@ -128,10 +131,11 @@ class CondInst(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> CondInst:
+        if (self.max_proposals > 0) == (self.topk_per_image > 0):
+            raise ValueError("set exactly one of max_proposals and topk_per_image, the other to -1")
         if len(self.sizes_of_interest) != len(self.fpn_strides):
             raise ValueError("sizes_of_interest needs one entry per entry of fpn_strides")
-        if any(b != 2 * a for a, b in zip(self.fpn_strides, self.fpn_strides[1:], strict=False)):
-            raise ValueError("fpn_strides must double from level to level")
+        _check_doubling(self.fpn_strides)
         if self.mask_branch_levels > len(self.fpn_strides):
             raise ValueError("mask_branch_levels exceeds the number of fpn_strides")
         if self.backbone == "small" and not {self.fpn_strides[0], *self.mask_branch_skips} <= {2, 4, 8, 16}:
@@ -184,8 +188,35 @@ class MaskRCNN(Section):
     mask_head_channels: Positive
     mask_head_convs: Positive
 
+    @model_validator(mode="after")
+    def _consistent(self) -> MaskRCNN:
+        if len(self.anchor_sizes) != len(self.fpn_strides):
+            raise ValueError("anchor_sizes needs one entry per entry of fpn_strides")
+        _check_doubling(self.fpn_strides)
+        if self.backbone == "small" and self.fpn_strides[0] not in (2, 4, 8, 16):
+            raise ValueError("the backbone small has maps of stride 2, 4, 8 and 16 only")
+        return self
 
-Model = CondInst  # a union by `architecture` as soon as there is a second network
+
+def _check_doubling(fpn_strides: tuple[int, ...]) -> None:
+    if any(b != 2 * a for a, b in pairwise(fpn_strides)):
+        raise ValueError("fpn_strides must double from level to level")
+
+
+class Detectron2(Section):
+    """A network of detectron2's model zoo, if detectron2 is installed; its config names all but this."""
+
+    architecture: Literal["detectron2"]
+    backbone: str  # a ResNet of timm with the config's layers, whose weights the network starts from
+    config: Annotated[
+        str, Field(pattern=r"\.yaml$")
+    ]  # COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml, for example
+    frozen_stages: Annotated[int, Field(ge=0, le=5)]
+    pixel_mean: tuple[float, float, float]  # RGB, in 0..255
+    pixel_std: tuple[Rate, Rate, Rate]
+
+
+Model = Annotated[CondInst | MaskRCNN | Detectron2, Field(discriminator="architecture")]
 
 
 # --- training ---------------------------------------------------------------------------------------
@@ -241,20 +272,12 @@ class Training(Section):
 
 
 class Supervised(Section):
-    """CondInst on masks (or on pseudo-masks): dice loss on the proposals."""
+    """A detector on masks (or on pseudo-masks).  The losses are those of its architecture."""
 
     kind: Literal["supervised"]
-    mask_weight: Weight
-    max_proposals: int  # random positives per process; -1 = use topk_per_image instead
-    topk_per_image: int  # best positives per image, shared by its objects; -1 = off
+    mask_weight: Weight  # of the mask loss
     train: Training
     augmentation: Augmentation
-
-    @model_validator(mode="after")
-    def _one_selection(self) -> Supervised:
-        if (self.max_proposals > 0) == (self.topk_per_image > 0):
-            raise ValueError("set exactly one of max_proposals and topk_per_image, the other to -1")
-        return self
 
 
 class BoxInst(Section):
@@ -332,6 +355,12 @@ class Mal(Section):
 
 
 Method = Annotated[Supervised | BoxInst, Field(discriminator="kind")]
+
+# What each kind of method trains.
+ARCHITECTURES: dict[str, tuple[str, ...]] = {
+    "supervised": ("condinst", "mask_rcnn", "detectron2"),
+    "boxinst": ("condinst",),
+}
 
 
 # --- the comparison ---------------------------------------------------------------------------------
@@ -482,6 +511,11 @@ class Params(Section):
                 f"runs.{name}.labels: {run.labels} holds {labels.kind}, and {run.method} trains on {needed}"
             )
         model, start = self.models[run.model], self.backbones[run.backbone]
+        if model.architecture not in ARCHITECTURES[run.method]:
+            raise ValueError(
+                f"runs.{name}.model: the architecture of {run.model} is {model.architecture},"
+                f" and {run.method} trains {', '.join(ARCHITECTURES[run.method])}"
+            )
         if model.backbone != start.architecture:
             raise ValueError(
                 f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.params_file import load_params
+from tests.mask_rcnn_settings import MASK_RCNN
 
 
 def edited(root: Path, tmp_path: Path, old: str, new: str) -> Path:
@@ -78,6 +79,7 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
             ["models.condinst_small", "sizes_of_interest"],
         ),
         ("mask_out_stride: 2", "mask_out_stride: 4", ["models.condinst_small", "mask_out_stride"]),
+        ("topk_per_image: 8\n    mask", "topk_per_image: -1\n    mask", ["models.condinst_small", "one of"]),
         ("pairwise_size: 3", "pairwise_size: 4", ["methods.boxinst", "pairwise_size must be odd"]),
         ("bottom_pixels_removed: 0", "bottom_pixels_removed: 10", ["methods.boxinst", "vertical_flip"]),
         ("settings: projection_only", "settings: supervised", ["runs.projection.settings", "boxinst"]),
@@ -93,6 +95,38 @@ def test_mistakes_are_one_line_with_key_and_remedy(
     assert "\n" not in message
     for part in expected:
         assert part in message, message
+
+
+def test_supervised_trains_either_architecture_and_boxinst_condinst_alone(root: Path, tmp_path: Path) -> None:
+    path = edited(root, tmp_path, "models:\n", MASK_RCNN)
+    text = path.read_text(encoding="utf-8")
+    use = "settings: {}\n    model: condinst_small"
+    other = "settings: {}\n    model: mask_rcnn_small"
+    path.write_text(text.replace(use.format("supervised"), other.format("supervised"), 1), encoding="utf-8")
+    assert load_params(path).runs["oracle"].model == "mask_rcnn_small"
+    path.write_text(text.replace(use.format("boxinst"), other.format("boxinst"), 1), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    assert str(caught.value).endswith(
+        "runs.boxinst.model: the architecture of mask_rcnn_small is mask_rcnn, and boxinst trains condinst"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("[16, 32, 64]", "[16, 32]", "models.mask_rcnn_small: anchor_sizes needs one entry per"),
+        ("[4, 8, 16]", "[4, 8, 32]", "models.mask_rcnn_small: fpn_strides must double"),
+        ("fpn_strides: [4, 8, 16]", "fpn_strides: [32, 64, 128]", "the backbone small has maps of"),
+        ("roi_batch: 32", "roi_batch: 0", "models.mask_rcnn_small.roi_batch: 0"),
+        ("architecture: mask_rcnn", "architecture: mask_cnn", "models.mask_rcnn_small: .*'mask_rcnn'"),
+    ],
+)
+def test_mistakes_in_a_mask_rcnn(root: Path, tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in MASK_RCNN
+    path = edited(root, tmp_path, "models:\n", MASK_RCNN.replace(old, new))
+    with pytest.raises(UserError, match=expected):
+        load_params(path)
 
 
 def test_several_mistakes_are_all_told(root: Path, tmp_path: Path) -> None:

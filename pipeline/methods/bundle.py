@@ -13,15 +13,16 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from pipeline import __version__, params
+from pipeline.engine.protocol import Method
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.methods.build import build_method
-from pipeline.methods.detection.condinst_method import CondInstMethod
 from pipeline.params_file import tuples
 from pipeline.structures import Category
 from pipeline.weights import load_weights, save_weights
 
 _SETTINGS: TypeAdapter[params.Method] = TypeAdapter(params.Method)
+_MODEL: TypeAdapter[params.Model] = TypeAdapter(params.Model)
 
 
 def save_bundle(
@@ -45,15 +46,13 @@ def save_bundle(
     write_json(folder / "model.json", description)
 
 
-def load_bundle(
-    folder: Path, predict: params.Predict, device: torch.device
-) -> tuple[CondInstMethod, list[Category]]:
+def load_bundle(folder: Path, predict: params.Predict, device: torch.device) -> tuple[Method, list[Category]]:
     """Rebuild a method in evaluation mode on `device`.  Raises UserError for files that do not fit."""
     path = folder / "model.json"
     description = read_json(path)
     try:
         settings = _SETTINGS.validate_python(tuples(description["settings"]))
-        model = params.Model.model_validate(tuples(description["model"]))
+        model = _MODEL.validate_python(tuples(description["model"]))
         categories = [Category(**item) for item in description["categories"]]
     except (ValidationError, KeyError, TypeError) as error:
         raise UserError(path, "", f"does not describe a model ({error})", "train it again") from None

@@ -80,14 +80,14 @@ def load_backbone(backbone: Backbone, path: Path) -> None:
     """
     state = read_weights(path)
     if state:
-        check_tensors(backbone, state, path)
+        check_tensors(backbone.network, state, path)
         # Not strict: frozen batch norms have no counter of batches.
         backbone.network.load_state_dict(state, strict=False)
 
 
-def check_tensors(backbone: Backbone, state: dict[str, Tensor], path: Path) -> None:
-    """Raise UserError unless `state` has exactly the backbone's tensors, each in its shape."""
-    wanted, given = _shapes(backbone.network.state_dict()), _shapes(state)
+def check_tensors(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Raise UserError unless `state` has exactly the network's tensors, each in its shape."""
+    wanted, given = _shapes(network.state_dict()), _shapes(state)
     remedy = "use weights of the same architecture"
     for problem, names in (
         ("missing", wanted.keys() - given.keys()),

@@ -19,6 +19,7 @@ from pipeline.methods.bundle import load_bundle, save_bundle
 from pipeline.methods.prediction import predict_images
 from pipeline.params_file import load_params
 from pipeline.structures import Category
+from tests.mask_rcnn_settings import small_mask_rcnn
 
 CPU = torch.device("cpu")
 CATEGORIES = [Category(7, "cat"), Category(90, "dog")]
@@ -102,6 +103,16 @@ def test_predictions_have_the_datasets_ids(
         assert 0 <= item["score"] <= 1
         assert min(item["bbox"]) >= 0
     assert [(item["annotation_id"], item["image_id"]) for item in in_boxes] == [(11, 4)]
+
+
+def test_a_mask_rcnn_comes_back(demo: params.Params, tmp_path: Path) -> None:
+    model, settings = small_mask_rcnn(), demo.methods["supervised"]
+    saved = build_method(settings, model, len(CATEGORIES), demo.predict, seed=0)
+    save_bundle(tmp_path, saved.module, settings, model, CATEGORIES, 5)
+    method, _ = load_bundle(tmp_path, demo.predict, CPU)
+    assert type(method) is type(saved)
+    for name, tensor in method.module.state_dict().items():
+        assert torch.equal(tensor, saved.module.state_dict()[name])
 
 
 def test_a_description_that_is_none_is_refused(bundle: Path, demo: params.Params, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def load_foreign(backbone: Backbone, name: str, path: Path) -> list[str]:
         heads = {key for key in foreign if key.startswith(HEADS) or _flat(key) in classifier}
         renamed = {key: tensor for key, tensor in renamed.items() if key not in heads}
         ignored += sorted(heads)
-    check_tensors(backbone, renamed, path)
+    check_tensors(backbone.network, renamed, path)
     backbone.network.load_state_dict({**own, **renamed})
     return ignored
 

@@ -7,7 +7,7 @@ from torchvision.tv_tensors import Image, Mask
 
 from pipeline import params
 from pipeline.methods.detection.proposals import Proposals
-from pipeline.methods.supervised.method import Supervised
+from pipeline.methods.supervised.condinst import SupervisedCondInst
 from pipeline.models.condinst import CondInst
 from pipeline.structures import Sample, Target, boxes_xyxy, pad_images
 
@@ -53,20 +53,13 @@ def settings(**changes):
         checkpoint_every=1,
         log_every=1,
     )
-    values = {
-        "kind": "supervised",
-        "mask_weight": 1.0,
-        "max_proposals": -1,
-        "topk_per_image": 64,
-        "train": train,
-        "augmentation": augmentation,
-    }
+    values = {"kind": "supervised", "mask_weight": 1.0, "train": train, "augmentation": augmentation}
     return params.Supervised(**(values | changes))
 
 
 @pytest.fixture
 def method(tiny_heads, tiny_model, predict_settings):
-    return Supervised(settings(), tiny_heads, tiny_model, 5, predict_settings, 0)
+    return SupervisedCondInst(settings(), tiny_heads, tiny_model, 5, predict_settings, 0)
 
 
 @pytest.fixture
@@ -210,7 +203,7 @@ def test_pixels_are_normalised_in_the_format_of_the_mean(tiny_model):
 
 def test_the_mask_loss_is_the_weighted_mean_of_dice_over_proposals(tiny_model, predict_settings):
     model, network = small_network(tiny_model)  # its logits have stride 2
-    method = Supervised(settings(mask_weight=3.0), network, model, 3, predict_settings, 0)
+    method = SupervisedCondInst(settings(mask_weight=3.0), network, model, 3, predict_settings, 0)
     batch = [masked_sample(1, 64, 90, 2), masked_sample(2, 70, 64, 1)]
     padded = pad_images([item.image for item in batch], 32)
     height, width = (side // 2 for side in padded.images.shape[-2:])
@@ -232,7 +225,7 @@ def test_the_mask_loss_is_the_weighted_mean_of_dice_over_proposals(tiny_model, p
 def test_training_lowers_the_losses(tiny_model, predict_settings):
     torch.manual_seed(0)
     model, network = small_network(tiny_model)
-    method = Supervised(settings(), network, model, 3, predict_settings, 0)
+    method = SupervisedCondInst(settings(), network, model, 3, predict_settings, 0)
     batch = [masked_sample(1, 64, 90, 2), masked_sample(2, 70, 64, 1), masked_sample(3, 64, 64, 0)]
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     totals = []
@@ -250,7 +243,7 @@ def test_training_lowers_the_losses(tiny_model, predict_settings):
 
 def test_batch_without_objects_reaches_every_parameter(tiny_model, predict_settings):
     model, network = small_network(tiny_model)
-    method = Supervised(settings(), network, model, 3, predict_settings, 0)
+    method = SupervisedCondInst(settings(), network, model, 3, predict_settings, 0)
     losses = method.losses([masked_sample(3, 64, 64, 0), masked_sample(4, 40, 64, 0)], 0)
     torch.stack(list(losses.values())).sum().backward()
     assert float(losses["loss_mask"].detach()) == float(losses["loss_fcos_loc"].detach()) == 0
@@ -258,9 +251,8 @@ def test_batch_without_objects_reaches_every_parameter(tiny_model, predict_setti
 
 
 def test_random_proposals_repeat_with_the_step(tiny_model, predict_settings):
-    model, network = small_network(tiny_model)
-    chosen = settings(max_proposals=5, topk_per_image=-1)
-    method = Supervised(chosen, network, model, 3, predict_settings, 0)
+    model, network = small_network(tiny_model, max_proposals=5, topk_per_image=-1)
+    method = SupervisedCondInst(settings(), network, model, 3, predict_settings, 0)
     batch = [masked_sample(1, 64, 90, 2), masked_sample(2, 64, 64, 1)]
     first, again, other = (float(method.losses(batch, step)["loss_mask"].detach()) for step in (3, 3, 4))
     assert first == again != other
@@ -268,7 +260,7 @@ def test_random_proposals_repeat_with_the_step(tiny_model, predict_settings):
 
 def test_bfloat16_features_give_float32_losses(tiny_model, predict_settings):
     model, network = small_network(tiny_model)
-    method = Supervised(settings(), network, model, 3, predict_settings, 0)
+    method = SupervisedCondInst(settings(), network, model, 3, predict_settings, 0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = method.losses([masked_sample(1, 64, 90, 2), masked_sample(2, 64, 64, 1)], 0)
     assert all(loss.dtype == torch.float32 and torch.isfinite(loss) for loss in losses.values())
