@@ -380,15 +380,52 @@ class Run(Section):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
-class Baseline(Section):
-    """Boxes to masks without training, on the boxes that the run `detections` predicted."""
+class _Baseline(Section):
+    """Boxes to masks without training on the dataset, on the boxes that the run `detections` predicted."""
 
     title: Annotated[str, Field(min_length=1)]
-    kind: Literal["fill", "grabcut"]
     detections: Name
     oracle: Name
-    iterations: Count  # of GrabCut; 0 for fill
+
+
+class Fill(_Baseline):
+    """The filled box."""
+
+    kind: Literal["fill"]
     processes: Positive
+
+
+class Ellipse(_Baseline):
+    """The ellipse inscribed in the box."""
+
+    kind: Literal["ellipse"]
+    processes: Positive
+
+
+class TwoMeans(_Baseline):
+    """Two clusters of colours in the box."""
+
+    kind: Literal["two_means"]
+    processes: Positive
+
+
+class GrabCut(_Baseline):
+    """GrabCut, started from the box."""
+
+    kind: Literal["grabcut"]
+    iterations: Positive
+    processes: Positive
+
+
+class Sam(_Baseline):
+    """Segment Anything with the box as prompt; the model is trained on masks of other images."""
+
+    kind: Literal["sam"]
+    weights: str  # a local folder in transformers' format
+    device: Literal["auto", "cpu", "cuda"]
+
+
+Baseline = Annotated[Fill | Ellipse | TwoMeans | GrabCut | Sam, Field(discriminator="kind")]
 
 
 class Labeling(Section):
