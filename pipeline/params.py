@@ -153,7 +153,7 @@ class AutoLabeler(Section):
     hidden_channels: Positive
     out_channels: Positive
     scale_by_size: bool  # small, medium and large objects at half, one and two times the resolution
-    size_limits: tuple[Rate, Rate]  # box sides in image pixels: below the first is small, from the second on large
+    size_limits: tuple[Rate, Rate]  # box sides in image pixels: small below the first, large from the second
     size_ranges: Literal["half_open", "open"]  # open: as released, a box on a limit gets no mask
     output_scale: Positive  # side of the logits over side of the token grid
     pixel_mean: tuple[float, float, float]  # RGB, in 0..255
