@@ -1,0 +1,1 @@
+"""MAL: masks from boxes by an auto-labeler."""
