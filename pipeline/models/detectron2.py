@@ -90,7 +90,7 @@ def load_resnet(network: nn.Module, path: Path) -> None:
     state = read_weights(path)
     if state:
         state = {resnet_name(name): tensor for name, tensor in state.items()}
-        check_tensors(network, state, path)
+        check_tensors(network.state_dict(), state, path)
         # Not strict: frozen batch norms have no counter of batches.
         network.load_state_dict(state, strict=False)
 

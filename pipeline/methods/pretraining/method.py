@@ -19,7 +19,7 @@ from pipeline.data.transforms import augment
 from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import FitResult, fit
-from pipeline.models.backbones import Backbone, build_backbone
+from pipeline.models.backbones import Backbone, build_maps
 from pipeline.structures import Sample, Target, boxes_xyxy
 
 VAL_IMAGES = 400
@@ -115,7 +115,7 @@ def pretrain(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(section.seed)
-        backbone = build_backbone(section.architecture, frozen_stages=0, frozen_batchnorm=False)
+        backbone = build_maps(section.architecture)
         method = Classification(Classifier(backbone, len(class_names(section.hard))))
     result = fit(
         method,
