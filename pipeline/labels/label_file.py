@@ -41,6 +41,11 @@ class LabelFile:
     categories: list[Category]
     images: dict[int, ImageLabels]
 
+    @property
+    def annotated_images(self) -> int:
+        """How many images have an annotation."""
+        return sum(len(image.labels) > 0 for image in self.images.values())
+
     @classmethod
     def read(cls, path: Path) -> LabelFile:
         """Read and check a label file, since a user may put an own one in its place.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 from pipeline import params
 from pipeline.engine.protocol import Method
 from pipeline.methods.boxinst.method import BoxInst
+from pipeline.methods.mal.method import Mal, StudentAndTeacher
 from pipeline.methods.supervised.condinst import SupervisedCondInst
 from pipeline.methods.supervised.detectron2.method import SupervisedDetectron2
 from pipeline.methods.supervised.mask_rcnn import SupervisedMaskRCNN
-from pipeline.models.build import build_network
+from pipeline.models.build import build_network, load_autolabeler
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,17 @@ def build_method(
     network = build_network(model, num_classes, predict, start)
     build = METHODS[settings.kind, model.architecture]
     return build(Parts(settings, model, network, num_classes, predict, seed))
+
+
+def build_labeler(
+    settings: params.Mal, model: params.AutoLabeler, epoch_steps: int, start: Path | None = None
+) -> Mal:
+    """Build MAL's student and teacher, their encoders from the weights in `start`.
+
+    epoch_steps: of the first epoch of its training.  Other weights are drawn from torch's global generator.
+    Raises UserError for weights that do not fit.
+    """
+    student = load_autolabeler(model, start)
+    own = settings.teacher_start == "own"
+    teacher = load_autolabeler(model, start) if own else copy.deepcopy(student)
+    return Mal(settings, StudentAndTeacher(student, teacher), epoch_steps)

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from pipeline import params
+from pipeline.models.autolabeler.network import AutoLabeler, build_autolabeler, load_encoder
 from pipeline.models.backbones import load_backbone
 from pipeline.models.condinst import build_condinst
 from pipeline.models.detectron2 import build_detectron2
@@ -35,3 +36,13 @@ def build_network(
             return mask_rcnn
         case params.Detectron2():
             return build_detectron2(model, num_classes, predict, start)
+        case params.AutoLabeler():
+            return load_autolabeler(model, start)
+
+
+def load_autolabeler(model: params.AutoLabeler, start: Path | None) -> AutoLabeler:
+    """MAL's network, its encoder from the weights in `start`; says which of them the encoder cannot use."""
+    autolabeler = build_autolabeler(model)
+    if start is not None and (unused := load_encoder(autolabeler, start)):
+        print(f"warning: {start}: its encoder has no use for {', '.join(unused)}")
+    return autolabeler

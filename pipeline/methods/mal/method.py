@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -37,41 +34,24 @@ class StudentAndTeacher(nn.Module):
 class Mal:
     """Mask Auto-Labeler (arXiv 2301.03992, section 3): the trainable of phase 1."""
 
-    def __init__(
-        self,
-        settings: params.Mal,
-        build: Callable[[], AutoLabeler],
-        epoch_steps: int,
-    ) -> None:
-        """build: makes a network with its start loaded; epoch_steps: steps of the first epoch, in which
-        the weights of the losses grow.
-        """
-        student = build()
-        teacher = copy.deepcopy(student) if settings.teacher_start == "copy" else build()
-        self.module: nn.Module = StudentAndTeacher(student, teacher)
-        self._networks: StudentAndTeacher = self.module
+    module: nn.Module
+
+    def __init__(self, settings: params.Mal, networks: StudentAndTeacher, epoch_steps: int) -> None:
+        """epoch_steps: of the first epoch, in which the weights of the losses grow."""
+        self.module, self.networks = networks, networks
         self.settings = settings
         self.epoch_steps = epoch_steps
 
-    @property
-    def student(self) -> AutoLabeler:
-        return self._networks.student
-
-    @property
-    def teacher(self) -> AutoLabeler:
-        return self._networks.teacher
-
     def losses(self, batch: list[CropSample], step: int) -> dict[str, Tensor]:
         """The multiple-instance loss and the mean-field loss of a batch of crops."""
-        device = self.student.mean.device
-        batch = [sample.to(device) for sample in batch]
-        crops = self.student.normalise(torch.stack([sample.student for sample in batch]))
-        undisturbed = self.student.normalise(torch.stack([sample.teacher for sample in batch]))
+        student = self.networks.student
+        crops = student.normalise(torch.stack([sample.student for sample in batch]))
+        undisturbed = student.normalise(torch.stack([sample.teacher for sample in batch]))
         boxes = torch.stack([sample.box for sample in batch]).float()
-        areas = torch.tensor([sample.area for sample in batch], device=device)
+        areas = torch.tensor([sample.area for sample in batch], device=boxes.device)
         logits, guidance = self.module(crops, undisturbed, areas)
         return mal_losses(logits, guidance, crops, boxes, self.settings, step, self.epoch_steps)
 
     def after_step(self, step: int) -> None:
         """The teacher follows the student: arXiv 2301.03992, section 3.4."""
-        follow(self.teacher, self.student, self.settings.teacher_momentum)
+        follow(self.networks.teacher, self.networks.student, self.settings.teacher_momentum)
