@@ -51,6 +51,9 @@ class Layout:
     def metrics(self, run: str) -> Path:
         return self.reports / "metrics" / f"{run}.json"
 
+    def label_metrics(self, name: str) -> Path:
+        return self.reports / "metrics" / "labels" / f"{name}.json"
+
     @property
     def comparison(self) -> Path:
         return self.reports / "metrics" / "comparison.json"

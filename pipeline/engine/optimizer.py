@@ -18,7 +18,7 @@ def parameter_groups(module: nn.Module, training: Training) -> list[dict[str, An
     """Trainable parameters by learning rate and weight decay, in the order of the module.
 
     Parameters of a module called `backbone` learn at backbone_rate times the rate.  Those of normalisation
-    layers have norm_weight_decay; all others, biases included, have weight_decay, as detectron2's defaults do.
+    layers have norm_weight_decay; all others, biases included, have weight_decay, as detectron2 has it.
     """
     norms = {
         id(parameter)

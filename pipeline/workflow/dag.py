@@ -94,7 +94,7 @@ def find_leaks(dag: Dag, params: Params) -> list[str]:
     gates = {f"labels@{name}" for name, labels in params.labels.items() if labels.kind != "masks"}
     leaks = []
     for run, row in params.runs.items():
-        if params.labels[row.labels].kind == "masks":
+        if params.supervision(row.labels) == "masks":
             continue
         for start in (f"train@{run}", f"predict@{run}"):
             leaks += _walk(dag, start, masks, gates)

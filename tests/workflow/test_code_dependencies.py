@@ -19,7 +19,7 @@ PLUMBING = (
     "pipeline/errors.py",
     "pipeline/files.py",
     "pipeline/layout.py",
-    "pipeline/params.py",
+    "pipeline/params",
     "pipeline/params_file.py",
     "pipeline/workflow",
     "pipeline/report/cost.py",

@@ -131,6 +131,9 @@ class TestCrops(Dataset[PlacedCrop]):
         self.counts: BoxCounts = selection.counts
         self.left_out = selection.left_out  # annotation ids, which get no mask
         self._places = selection.places
+        self.annotation_ids = np.array(
+            [self._annotation_id(*place) for place in self._places.tolist()], dtype=np.int64
+        )
         self._last: tuple[int, NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
@@ -138,11 +141,11 @@ class TestCrops(Dataset[PlacedCrop]):
 
     def __getitem__(self, index: int) -> PlacedCrop:
         image_id, row = self._places[index].tolist()
-        labels = self.labels.images[image_id]
-        annotation_id = int(labels.annotation_ids[row])
-        return placed_crop(
-            self._read(image_id), labels.boxes[row], self.crop_size, self.expand, image_id, annotation_id
-        )
+        box, annotation_id = self.labels.images[image_id].boxes[row], int(self.annotation_ids[index])
+        return placed_crop(self._read(image_id), box, self.crop_size, self.expand, image_id, annotation_id)
+
+    def _annotation_id(self, image_id: int, row: int) -> int:
+        return int(self.labels.images[image_id].annotation_ids[row])
 
     def _read(self, image_id: int) -> NDArray[np.uint8]:
         if self._last is None or self._last[0] != image_id:

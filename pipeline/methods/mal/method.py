@@ -50,7 +50,8 @@ class Mal:
         boxes = torch.stack([sample.box for sample in batch]).float()
         areas = torch.tensor([sample.area for sample in batch], device=boxes.device)
         logits, guidance = self.module(crops, undisturbed, areas)
-        return mal_losses(logits, guidance, crops, boxes, self.settings, step, self.epoch_steps)
+        first_epoch = step < self.epoch_steps
+        return mal_losses(logits, guidance, crops, boxes, self.settings, step=step, first_epoch=first_epoch)
 
     def after_step(self, step: int) -> None:
         """The teacher follows the student: arXiv 2301.03992, section 3.4."""
