@@ -102,9 +102,17 @@ def _curve_area(
 
 def weighted_mask_iou(matches: Matches, weights: Weights) -> Floats:
     """(samples,) mean mask IoU of objects in percent, with images counted `weights` times; NaN if unknown."""
-    images = len(matches.image_ids)
-    number = np.bincount(matches.object_image, minlength=images)
-    summed = np.bincount(matches.object_image, matches.object_iou, minlength=images)
+    return weighted_mean(matches.object_iou, matches.object_image, weights)
+
+
+def weighted_mean(values: Floats, images: NDArray[np.integer], weights: Weights) -> Floats:
+    """(samples,) mean in percent of the (N,) `values` of objects, with images counted `weights` times.
+
+    images: (N,) the row of `weights` that each object belongs to.  NaN in a resample without objects.
+    """
+    count = len(weights)
+    number = np.bincount(images, minlength=count)
+    summed = np.bincount(images, values, minlength=count)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(100.0 * (summed @ weights) / (number @ weights))
 
