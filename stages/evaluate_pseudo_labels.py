@@ -9,9 +9,8 @@ from pipeline.workflow.stage import open_stage
 def main() -> None:
     params, layout, name = open_stage("--name")
     truth, labels = read_json(layout.annotations("train")), layout.labels(name)
-    write_json(
-        layout.label_metrics(name), pseudo_label_figures(truth, read_json(labels), params.evaluate, labels)
-    )
+    figures = pseudo_label_figures(truth, read_json(labels), params.evaluate, labels)
+    write_json(layout.label_metrics(name), figures)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,15 @@ class MeanField(Section):
     kernel: Annotated[int, Field(ge=3)]  # side of the window, odd
     zeta: Rate  # colour bandwidth, in normalised units
     iterations: Positive
-    clamp: tuple[Share, Share]
+    clamp: tuple[Share, Share]  # least and greatest probability of a message
+
+    @model_validator(mode="after")
+    def _is_a_mean_field(self) -> MeanField:
+        if self.kernel % 2 == 0:
+            raise ValueError("kernel must be odd")
+        if not 0 < self.clamp[0] < self.clamp[1] < 1:
+            raise ValueError("clamp must rise, strictly between 0 and 1")
+        return self
 
 
 class Mal(Section):

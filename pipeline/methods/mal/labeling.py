@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -26,7 +27,10 @@ from pipeline.methods.mal.refinement import CUT, refine_crops, refine_logits
 
 
 class BoxMask(NamedTuple):
-    """The mask of a box as a compressed RLE of its image's size; score: mean probability in it, 0 if empty."""
+    """The mask of a box, as a compressed RLE of its image's size.
+
+    score: mean probability inside the mask, 0 for an empty one.
+    """
 
     annotation_id: int
     image_id: int
@@ -137,9 +141,7 @@ def _probabilities(
             return refine_crops(crop_probabilities(logits, boxes), crops, boxes, labeling.dense_crf)
 
 
-def _mask(
-    probability: np.ndarray[Any, np.dtype[np.float32]], crop: PlacedCrop, labeling: params.Labeling
-) -> BoxMask:
+def _mask(probability: NDArray[np.float32], crop: PlacedCrop, labeling: params.Labeling) -> BoxMask:
     threshold = threshold_of(crop.area, labeling.thresholds) if labeling.refine == "none" else CUT
     inside = probability > threshold
     score = float(probability[inside].mean()) if inside.any() else 0.0
