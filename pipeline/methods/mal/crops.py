@@ -115,7 +115,7 @@ class BoxCrops(Dataset[CropSample]):
         )
 
 
-class TestCrops(Dataset[PlacedCrop]):
+class LabelingCrops(Dataset[PlacedCrop]):
     """Prediction crops of all boxes of a label file that are wide and high enough, image after image.
 
     The last image alone is kept decoded, so memory does not grow with the number of boxes or images; read

@@ -20,7 +20,7 @@ from pipeline.engine.lock import discard, only_trainer
 from pipeline.labels.label_file import LabelFile
 from pipeline.labels.pseudo import Labelled, PseudoLabels
 from pipeline.methods.bundle import load_labeler
-from pipeline.methods.mal.crops import PlacedCrop, TestCrops
+from pipeline.methods.mal.crops import LabelingCrops, PlacedCrop
 from pipeline.methods.mal.method import StudentAndTeacher
 from pipeline.methods.mal.pseudo_masks import choose, crop_probabilities, mean_logits, paste, threshold_of
 from pipeline.methods.mal.refinement import CUT, refine_crops, refine_logits
@@ -40,7 +40,7 @@ class BoxMask(NamedTuple):
 
 def label_boxes(
     networks: StudentAndTeacher,
-    crops: TestCrops,
+    crops: LabelingCrops,
     indices: Sequence[int],
     labeling: params.Labeling,
     *,
@@ -81,7 +81,7 @@ def write_pseudo_labels(
     Raises UserError for files that do not fit each other.
     """
     networks, settings, network = load_labeler(model, device)
-    crops = TestCrops(store, LabelFile.read(boxes), settings, network.crop_size)
+    crops = LabelingCrops(store, LabelFile.read(boxes), settings, network.crop_size)
     with only_trainer(checkpoint, name), reproducible(labeling.threads):
         writer = PseudoLabels(boxes, checkpoint, key, min_side=settings.min_side)
         indices = np.flatnonzero(np.isin(crops.annotation_ids, writer.remaining)).tolist()
@@ -106,7 +106,7 @@ def label_given_boxes(
     A box that is too small for the labeler has an empty mask.
     """
     networks, settings, network = load_labeler(model, device)
-    crops = TestCrops(store, boxes, settings, network.crop_size)
+    crops = LabelingCrops(store, boxes, settings, network.crop_size)
     made: dict[int, Rle] = {}
     with reproducible(labeling.threads):
         for masks in label_boxes(networks, crops, range(len(crops)), labeling, device=device, name=name):

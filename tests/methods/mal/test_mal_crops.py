@@ -239,13 +239,13 @@ def test_moving_a_sample_keeps_what_it_is(store: ImageStore, tmp_path: Path) -> 
     moved = sample.to(device)
     assert {moved.student.device, moved.teacher.device, moved.box.device} == {device}
     assert (moved.area, moved.image_id, moved.annotation_id) == (600.0, 1, 11)
-    placed = crops.TestCrops(store, labels(tmp_path), mal(), 16)[0].to(device)
+    placed = crops.LabelingCrops(store, labels(tmp_path), mal(), 16)[0].to(device)
     assert {placed.image.device, placed.box.device} == {device}
     assert placed.size == (60, 80)
 
 
 def test_prediction_crops_are_all_but_the_thinnest_in_order(store: ImageStore, tmp_path: Path) -> None:
-    dataset = crops.TestCrops(store, labels(tmp_path), mal(), 24)
+    dataset = crops.LabelingCrops(store, labels(tmp_path), mal(), 24)
     found = [dataset[index] for index in range(len(dataset))]
     assert [crop.annotation_id for crop in found] == [11, 12, 16, 13, 15]
     assert [crop.image_id for crop in found] == [1, 1, 1, 2, 2]
@@ -268,7 +268,7 @@ def test_an_image_is_decoded_once_for_its_boxes(
     reads: list[int] = []
     read = ImageStore.read
     monkeypatch.setattr(ImageStore, "read", lambda self, key: (reads.append(key), read(self, key))[1])
-    dataset = crops.TestCrops(store, labels(tmp_path), mal(), 24)
+    dataset = crops.LabelingCrops(store, labels(tmp_path), mal(), 24)
     for index in range(len(dataset)):
         dataset[index]
     assert reads == [1, 2]
@@ -277,7 +277,7 @@ def test_an_image_is_decoded_once_for_its_boxes(
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_prediction_crops_come_in_batches(store: ImageStore, tmp_path: Path, workers: int) -> None:
-    dataset = crops.TestCrops(store, labels(tmp_path), mal(), 24)
+    dataset = crops.LabelingCrops(store, labels(tmp_path), mal(), 24)
     batches = list(load_batches(dataset, [[0, 1, 2], [3, 4]], workers))
     assert [[crop.annotation_id for crop in batch] for batch in batches] == [[11, 12, 16], [13, 15]]
     assert same(batches[1][0], dataset[3])
@@ -288,7 +288,7 @@ def test_labels_that_do_not_fit_the_images_are_refused(store: ImageStore, tmp_pa
     def first(labels: LabelFile) -> object:
         if kind == "train":
             return crops.BoxCrops(store, labels, mal(), 16, 0)[0, 0]
-        return crops.TestCrops(store, labels, mal(), 16)[0]
+        return crops.LabelingCrops(store, labels, mal(), 16)[0]
 
     other = [{"id": key, "file_name": f"{key}.png", "width": 90, "height": 90} for key in SIZES]
     with pytest.raises(UserError, match=r"image 1: is for \[height, width\] \[90, 90\]"):
