@@ -24,7 +24,7 @@ MICRO = {
     "images: 3600": "images: 32",
     "size: 64\n    seed: 1000000": "size: 32\n    seed: 1000000",
     "steps: 800": "steps: 4",
-    "steps: 1400": "steps: 6",
+    "steps: 1300": "steps: 6",
     "batch_size: 8\n      optimizer": "batch_size: 2\n      optimizer",
     "warmup_steps: 50": "warmup_steps: 2",
     "checkpoint_every: 200": "checkpoint_every: 2",

@@ -3,6 +3,10 @@
 DVC runs stages one after the other.  Two one-thread trainings side by side give 1.75 times the throughput of
 one, one training on two threads 1.29 times, so the launcher starts every stage as soon as what it
 depends on is done, as `dvc --wait-for-lock repro --single-item`.  Plain `dvc repro` gives the same bytes.
+
+On a CPU it runs one stage more than there are cores, and gives the first of them precedence: three
+trainings on two cores end together instead of leaving a core idle during the last, and the one that most
+stages wait for is not held up (the demo took 354 s so, 387 s in pairs).
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from pipeline.workflow.check import check
 from pipeline.workflow.dag import dependencies, read_dag
 
 _POLL_SECONDS = 0.1
+_NICE = 5  # of every stage that starts beside others: it has a third of their weight
 _NEWS_SECONDS = 15.0
 _STOP_SECONDS = 120.0  # that stages have to end by themselves after an interrupt: a step and a checkpoint
 
@@ -57,7 +62,7 @@ def _repro(root: Path, params: Params, jobs: int, lock: int) -> None:
     waits_for = dependencies(read_dag(root))
     stale = _stale_stages(root, waits_for)
     gpus = count_gpus()
-    slots = jobs or gpus or max(1, (os.cpu_count() or 1) // most_threads(params))
+    slots = jobs or gpus or max(1, (os.cpu_count() or 1) // most_threads(params)) + 1
     began = time.monotonic()
     times = _run_stages(root, _by_weight(waits_for, stale), waits_for, slots, gpus, lock)
     # What the launcher did must be all there is to do: DVC has the last word, and it writes the final lock.
@@ -189,7 +194,7 @@ def _run_stages(
                 for stage in _startable(todo, waits_for, open_stages, slots - len(running)):
                     todo.remove(stage)
                     free = min(set(range(slots)) - {job.slot for job in running})
-                    running.append(_start(root, stage, free, gpus, lock))
+                    running.append(_start(root, stage, free, gpus, lock, nice=bool(running)))
             for job in [job for job in running if job.process.poll() is not None]:
                 running.remove(job)
                 job.output.close()
@@ -257,8 +262,12 @@ def _startable(
     yield from [stage for stage in todo if not waits_for[stage] & open_stages][: max(free, 0)]
 
 
-def _start(root: Path, stage: str, slot: int, gpus: int, lock: int) -> _Running:
-    """Start DVC on one stage, in a process group of its own, so that `_stop` reaches all that it starts."""
+def _start(root: Path, stage: str, slot: int, gpus: int, lock: int, *, nice: bool) -> _Running:
+    """Start DVC on one stage, in a process group of its own, so that `_stop` reaches all that it starts.
+
+    A group, not a session: the kernel may share out time between sessions first, and weigh niceness only
+    inside one.
+    """
     log = root / ".checkpoints" / "logs" / f"{stage}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ)
@@ -275,9 +284,11 @@ def _start(root: Path, stage: str, slot: int, gpus: int, lock: int) -> _Running:
         stdout=output,
         stderr=subprocess.STDOUT,
         env=environment,
-        start_new_session=True,
+        process_group=0,
         pass_fds=(lock,),
     )
+    if nice:
+        os.setpriority(os.PRIO_PGRP, process.pid, _NICE)
     return _Running(stage, slot, process, log, output, time.monotonic())
 
 

@@ -55,6 +55,9 @@ def repository(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "wait_for.py").write_text(WAIT_FOR, encoding="utf-8")
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=tmp_path, check=True)
+    # As in the project: a background check for updates would hold on to the launch's lock.
+    config = "[core]\n    analytics = false\n    check_update = false\n"
+    (tmp_path / ".dvc" / "config").write_text(config, encoding="utf-8")
     monkeypatch.setattr(launcher, "check", lambda root: params)
     monkeypatch.setattr(launcher, "count_gpus", lambda: 0)
     return tmp_path

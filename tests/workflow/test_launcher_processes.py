@@ -115,12 +115,30 @@ def test_a_signal_to_the_launcher_alone_stops_every_stage(
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
+def test_a_stage_beside_another_gives_way_to_it(tmp_path: Path, lock: int) -> None:
+    seen = {}
+
+    def look() -> None:
+        while not all((tmp_path / name[:3]).exists() for name in ("one_60", "two_60")):
+            time.sleep(0.05)
+        for child in psutil.Process().children():
+            if "-c" in child.cmdline():
+                seen[child.cmdline()[-1]] = child.nice() - psutil.Process().nice()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=look, daemon=True).start()
+    stages = ["one_60", "two_60"]
+    with pytest.raises(KeyboardInterrupt), launcher._stopped_by_signals():
+        launcher._run_stages(tmp_path, list(stages), {name: set() for name in stages}, 2, 0, lock)
+    assert sorted(seen.values()) == [0, launcher._NICE]
+
+
 def test_a_stage_that_does_not_end_is_killed(
     tmp_path: Path, lock: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "_command", lambda stage: [sys.executable, "-c", DEAF])
     monkeypatch.setattr(launcher, "_STOP_SECONDS", 0.5)
-    job = launcher._start(tmp_path, "deaf", 0, 0, lock)
+    job = launcher._start(tmp_path, "deaf", 0, 0, lock, nice=False)
     while "deaf" not in job.log.read_text():
         time.sleep(0.05)
     launcher._stop([job])
@@ -131,7 +149,7 @@ def test_a_second_launch_is_refused_even_when_only_a_stage_is_left_of_the_first(
     with launcher._only_launch(tmp_path) as lock:
         with pytest.raises(UserError, match=rf"\(process {os.getpid()}\).*runs here already; wait"):
             launcher._only_launch(tmp_path).__enter__()
-        job = launcher._start(tmp_path, "left_60", 0, 0, lock)
+        job = launcher._start(tmp_path, "left_60", 0, 0, lock, nice=False)
     try:
         with pytest.raises(UserError, match="runs here already"):
             launcher._only_launch(tmp_path).__enter__()
