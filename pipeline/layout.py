@@ -51,6 +51,10 @@ class Layout:
     def metrics(self, run: str) -> Path:
         return self.reports / "metrics" / f"{run}.json"
 
+    def label_metrics(self, name: str) -> Path:
+        """How good a set of pseudo-labels is."""
+        return self.reports / "labels" / f"{name}.json"
+
     @property
     def comparison(self) -> Path:
         return self.reports / "metrics" / "comparison.json"
