@@ -101,7 +101,8 @@ def set_notes(data: ReportData) -> list[str]:
         notes.append(
             f"{_names(unknown)}: mean IoU, IoU by size, the share from 0.5 on and the class mean compare with"
             " ground-truth masks of the training images, of which there are none. These figures are not"
-            " computed; judge the masks by eye in the gallery, or open the label file in a COCO viewer."
+            " computed; judge the masks by eye in the gallery, which shows the same labeler on validation"
+            " images."
         )
     known = (made for made in data.pseudo_labels if made.compared)
     return notes + [f"{made.name}: {line}." for made in known for line in made.not_computed]

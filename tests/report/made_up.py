@@ -150,7 +150,8 @@ def make_curves(name: str) -> tuple[Curve, ...]:
     for seed in ROWS[name][3]:
         generator = np.random.default_rng((len(name), seed))
         terms = {}
-        for index, term in enumerate(("loss_class", "loss_box", *TERMS[name])):
+        detection = () if name == "mal" else ("loss_class", "loss_box")
+        for index, term in enumerate((*detection, *TERMS[name])):
             level = 0.15 + 0.1 * index + np.exp(-steps / (150 + 90 * index)) * (1 + 0.4 * index)
             terms[term] = level * np.exp(generator.normal(0, 0.07, len(steps)))
         rate = 0.002 * (1 + np.cos(np.pi * steps / 1200)) / 2
