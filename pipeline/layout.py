@@ -52,6 +52,7 @@ class Layout:
         return self.reports / "metrics" / f"{run}.json"
 
     def label_metrics(self, name: str) -> Path:
+        """How good a set of pseudo-labels is."""
         return self.reports / "metrics" / "labels" / f"{name}.json"
 
     @property

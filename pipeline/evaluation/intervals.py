@@ -35,9 +35,11 @@ def weighted_ap(matches: Matches, weights: Weights) -> Floats:
     """(samples, 10) AP in percent per IoU threshold, with every image counted `weights` times.
 
     The mean over thresholds is COCO's AP, column 0 is AP50.  A category without objects in a resample is
-    left out of that resample's mean, as in COCO; NaN if none has objects.  With weights of 1 the result is
-    the evaluator's to rounding.
+    left out of that resample's mean, as in COCO; NaN if none has objects, and for a run that does not
+    detect.  With weights of 1 the result is the evaluator's to rounding.
     """
+    if not matches.detects:
+        return np.full((weights.shape[1], len(THRESHOLDS)), np.nan)
     total = np.zeros((weights.shape[1], len(THRESHOLDS)))
     present = np.zeros(weights.shape[1], dtype=np.int64)
     starts = np.searchsorted(matches.detection_category, np.arange(len(matches.category_ids) + 1))
