@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from pipeline.data.images import ImageStore
 from pipeline.errors import UserError
 from pipeline.evaluation.results import category_names, without_mask
@@ -110,7 +112,7 @@ def _per_category(metrics: dict[str, Any]) -> dict[str, float | None]:
 
 def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, Any]:
     model = read_json(layout.model(name, run.seeds[0]) / "model.json")
-    sections = {
+    sections: dict[str, BaseModel] = {
         "run": run,
         "method": params.methods[run.settings],
         "model": params.models[run.model],

@@ -20,7 +20,7 @@ from pipeline.evaluation.run import evaluate_run, summarise_seeds
 from pipeline.files import write_json
 from pipeline.layout import Layout
 from pipeline.params import Params, PseudoLabels
-from pipeline.params_file import load_params, tuples
+from pipeline.params_file import load_params
 from pipeline.report.curves import write_curve
 from pipeline.report.data import Interval
 from pipeline.report.load import load_report_data
@@ -29,14 +29,6 @@ from pipeline.report.write import write_report
 SIZE = 32
 IMAGES = 4
 SHIFT = {"oracle": 0, "boxinst": 1, "projection": 2, "fill": 3, "grabcut": 2, "mal": 1, "on_mal": 1}
-LABELING = {
-    "network": "student",
-    "flip": True,
-    "thresholds": [0.5, 0.5, 0.5],
-    "refine": "none",
-    "batch_size": 8,
-    "threads": 1,
-}
 
 
 def make_image(image_id: int) -> tuple[ImageRecord, bytes]:
@@ -125,7 +117,6 @@ def params(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Params:
     for table in ("runs", "baselines"):
         raw[table] = {name: row for name, row in raw[table].items() if name in SHIFT}
     raw["pseudo_labels"] = {}
-    raw["predict"]["labeling"] = LABELING
     raw["evaluate"]["bootstrap_samples"] = 100
     file = tmp_path_factory.mktemp("params") / "params.yaml"
     file.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
@@ -137,7 +128,7 @@ def with_labeler(params: Params) -> Params:
     changed = {"title": "MAL", "task": "masks_in_boxes", "method": "mal", "oracle": "none"}
     runs["mal"] = runs["boxinst"].model_copy(update=changed)
     runs["on_mal"] = runs["oracle"].model_copy(update={"title": "On MAL masks", "labels": "mal_masks"})
-    made = {"labeler": "mal", "seed": 0, "labels": "boxes", "labeling": tuples(LABELING)}
+    made = {"labeler": "mal", "seed": 0, "labels": "boxes", "labeling": params.predict.labeling}
     sets = {"mal_masks": PseudoLabels.model_validate(made)}
     return params.model_copy(update={"runs": runs, "pseudo_labels": sets})
 
@@ -192,7 +183,7 @@ def test_a_run_on_pseudo_labels_is_supervised_by_their_boxes(layout: Layout, par
     row = data.row("on_mal")
     assert (row.supervision, row.through, row.labels) == ("boxes", "mal", "mal_masks")
     assert (data.row("boxinst").through, data.row("oracle").supervision) == ("", "masks")
-    assert row.settings["pseudo_labels"]["labeling"]["flip"] is True
+    assert row.settings["pseudo_labels"]["labeling"]["network"] == "student"
 
 
 def test_pseudo_labels_are_read(layout: Layout, params: Params) -> None:
