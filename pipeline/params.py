@@ -153,7 +153,9 @@ class AutoLabeler(Section):
     hidden_channels: Positive
     out_channels: Positive
     scale_by_size: bool  # small, medium and large objects at half, one and two times the resolution
-    size_limits: tuple[Rate, Rate]  # box sides in image pixels: below the first is small, from the second on large
+    size_limits: tuple[
+        Rate, Rate
+    ]  # box sides in image pixels: below the first is small, from the second on large
     size_ranges: Literal["half_open", "open"]  # open: as released, a box on a limit gets no mask
     output_scale: Positive  # side of the logits over side of the token grid
     pixel_mean: tuple[float, float, float]  # RGB, in 0..255
@@ -288,7 +290,15 @@ class MeanField(Section):
     kernel: Annotated[int, Field(ge=3)]  # side of the window, odd
     zeta: Rate  # colour bandwidth, in normalised units
     iterations: Positive
-    clamp: tuple[Share, Share]
+    clamp: tuple[Share, Share]  # least and greatest probability of a message
+
+    @model_validator(mode="after")
+    def _is_a_mean_field(self) -> MeanField:
+        if self.kernel % 2 == 0:
+            raise ValueError("kernel must be odd")
+        if not 0 < self.clamp[0] < self.clamp[1] < 1:
+            raise ValueError("clamp must rise, strictly between 0 and 1")
+        return self
 
 
 class Mal(Section):

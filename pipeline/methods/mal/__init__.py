@@ -1,0 +1,1 @@
+"""MAL (arXiv 2301.03992): masks from boxes by multiple-instance and mean-field losses."""
