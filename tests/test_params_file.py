@@ -58,7 +58,11 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("    size: 96\n", "", ["generate.shapes.size", "missing"]),
         ("size: 96", "size: 96.5", ["generate.shapes.size", "96.5", "integer"]),
         ("kind: boxinst\n", "kind: boxinst2\n", ["methods.boxinst", "boxinst2", "supervised"]),
-        ("labels: masks", "labels: mask", ["runs.oracle.labels", "'mask'", "boxes, mal_masks, masks, val_boxes"]),
+        (
+            "labels: masks",
+            "labels: mask",
+            ["runs.oracle.labels", "'mask'", "boxes, mal_masks, masks, val_boxes"],
+        ),
         ("labels: masks", "labels: boxes", ["runs.oracle.labels", "boxes", "supervised trains on masks"]),
         ("oracle: oracle", "oracle: nobody", ["runs.oracle.oracle", "'nobody'"]),
         ("seeds: [0]", "seeds: []", ["runs.oracle.seeds", "at least 1"]),

@@ -102,7 +102,7 @@ def unsettled(odds: Tensor, unary: Tensor, stencil: Stencil, bounds: Bounds) -> 
         supported = (weights > 0) & (signs[neighbours] == was)
         touched = neighbours[supported]
         equal.index_add_(0, touched, weights[supported], alpha=-1)
-        touched = touched.unique()
+        touched = touched.unique()  # type: ignore[no-untyped-call]
         held = _held(signs[touched], unary[touched], every[touched], equal[touched], bounds)
         dropped = touched[~held]
     return (signs == 0).nonzero()[:, 0]

@@ -50,7 +50,7 @@ def pair_kernel(images: Tensor, size: int, zeta: float) -> Tensor:
             difference = torch.sub(channel[:, *near], channel[:, *far])
             distance.addcmul_(difference, difference)
         distance.mul_(scale).exp2_()
-    return torch.nn.functional.threshold_(kernel, LEAST_WEIGHT, 0.0)
+    return torch.threshold_(kernel, LEAST_WEIGHT, 0.0)
 
 
 class Stencil:
@@ -84,7 +84,7 @@ class Stencil:
         """Neighbours of the entries (M,) int64, and their weights: (N, M) each, of weight 0 where none is."""
         count = self.weights.shape[1]
         directions = [(k * count, sign * step) for k, step in self.pairs for sign in (1, -1)]
-        rows, steps = torch.tensor(directions, device=entries.device).view(-1, 2, 1).unbind(dim=1)
+        rows, steps = torch.tensor(directions, dtype=torch.int64).view(-1, 2, 1).unbind(dim=1)
         neighbours = entries + steps
         weights = self.weights.take((torch.minimum(neighbours, entries) + rows).clamp_(min=0))
         weights *= neighbours >= 0  # a pair that would end beyond the map has weight 0 itself
