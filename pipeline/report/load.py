@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.results import category_names, without_mask
 from pipeline.files import read_json
 from pipeline.layout import Layout
-from pipeline.params import Baseline, Params, Run
+from pipeline.params import Baseline, Params, Run, Section
 from pipeline.report.curves import read_curve
 from pipeline.report.data import (
     Curve,
@@ -110,7 +110,7 @@ def _per_category(metrics: dict[str, Any]) -> dict[str, float | None]:
 
 def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, Any]:
     model = read_json(layout.model(name, run.seeds[0]) / "model.json")
-    sections = {
+    sections: dict[str, Section] = {
         "run": run,
         "method": params.methods[run.settings],
         "model": params.models[run.model],
