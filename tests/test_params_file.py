@@ -92,6 +92,23 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("bottom_pixels_removed: 0", "bottom_pixels_removed: 10", ["methods.boxinst", "vertical_flip"]),
         ("settings: projection_only", "settings: supervised", ["runs.projection.settings", "boxinst"]),
         ("val_boxes: {kind: boxes, split: val}", "val_b: {kind: boxes, split: val}", ["labels.val_boxes"]),
+        ("labeler: mal\n", "labeler: boxinst\n", ["pseudo_labels.mal_masks.labeler", "boxinst is instances"]),
+        ("labeler: mal\n    seed: 0", "labeler: mal\n    seed: 1", ["pseudo_labels.mal_masks.seed", "not 1"]),
+        (
+            "seed: 0\n    labels: boxes",
+            "seed: 0\n    labels: masks",
+            ["pseudo_labels.mal_masks.labels", "masks of train", "boxes of train"],
+        ),
+        ("  mal_masks:\n", "  masks:\n", ["masks is both in labels and in pseudo_labels"]),
+        ("task: masks_in_boxes", "task: instances", ["runs.mal.task", "mal does not do instances"]),
+        (
+            "backbone: shapes_pretrained\n    oracle: none",
+            "backbone: shapes_pretrained\n    oracle: oracle",
+            ["runs.mal.oracle", "retention compares AP", "use none"],
+        ),
+        ("detections: boxinst", "detections: mal", ["baselines.fill.detections", "detects none"]),
+        ("kernel: 3", "kernel: 4", ["methods.mal.mean_field", "kernel must be odd"]),
+        ("clamp: [0.1, 0.9]", "clamp: [0.9, 0.1]", ["methods.mal.mean_field", "clamp must rise"]),
     ],
 )
 def test_mistakes_are_one_line_with_key_and_remedy(

@@ -28,7 +28,7 @@ def dense_crf(
     crf.addPairwiseBilateral(
         sxy=settings.appearance_std,
         srgb=settings.appearance_color_std,
-        rgbim=np.ascontiguousarray(image),
+        rgbim=np.array(image, order="C"),  # a copy: the library refuses arrays that are read-only
         compat=settings.appearance_weight,
     )
     marginals = np.asarray(crf.inference(settings.iterations), dtype=np.float32)
