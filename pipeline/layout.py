@@ -55,6 +55,10 @@ class Layout:
         """How good a set of pseudo-labels is."""
         return self.reports / "metrics" / "labels" / f"{name}.json"
 
+    def separation(self, name: str) -> Path:
+        """How well the encoder behind a set of pseudo-labels separates object and background."""
+        return self.reports / "metrics" / "separation" / f"{name}.json"
+
     @property
     def comparison(self) -> Path:
         return self.reports / "metrics" / "comparison.json"

@@ -32,28 +32,3 @@ _SMALL = MaskRCNN(
 def small_mask_rcnn(**changes: Any) -> MaskRCNN:
     """Three levels on the backbone `small`; `changes` are not validated."""
     return _SMALL.model_copy(update=changes)
-
-
-# The first row of `models` in a params file.
-MASK_RCNN = """models:
-  mask_rcnn_small:
-    architecture: mask_rcnn
-    backbone: small
-    frozen_stages: 0
-    frozen_batchnorm: false
-    pixel_mean: [123.675, 116.28, 103.53]
-    pixel_std: [58.395, 57.12, 57.375]
-    fpn_channels: 32
-    fpn_strides: [4, 8, 16]
-    anchor_sizes: [16, 32, 64]
-    anchor_ratios: [0.5, 1.0, 2.0]
-    rpn_pre_nms: 200
-    rpn_post_nms: 100
-    rpn_batch: 64
-    roi_batch: 32
-    box_pool: 7
-    box_head_channels: 128
-    mask_pool: 14
-    mask_head_channels: 32
-    mask_head_convs: 2
-"""

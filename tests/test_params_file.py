@@ -8,7 +8,6 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.params_file import load_params
-from tests.mask_rcnn_settings import MASK_RCNN
 
 
 def edited(root: Path, tmp_path: Path, old: str, new: str) -> Path:
@@ -61,7 +60,7 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         (
             "labels: masks",
             "labels: mask",
-            ["runs.oracle.labels", "'mask'", "boxes, mal_masks, masks, val_boxes"],
+            ["runs.oracle.labels", "'mask'", "mal_masks, mal_masks_unrefined, masks, val"],
         ),
         ("labels: masks", "labels: boxes", ["runs.oracle.labels", "boxes", "supervised trains on masks"]),
         ("oracle: oracle", "oracle: nobody", ["runs.oracle.oracle", "'nobody'"]),
@@ -128,8 +127,8 @@ def test_mistakes_are_one_line_with_key_and_remedy(
 
 
 def test_supervised_trains_either_architecture_and_boxinst_condinst_alone(root: Path, tmp_path: Path) -> None:
-    path = edited(root, tmp_path, "models:\n", MASK_RCNN)
-    text = path.read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
     use = "settings: {}\n    model: condinst_small"
     other = "settings: {}\n    model: mask_rcnn_small"
     path.write_text(text.replace(use.format("supervised"), other.format("supervised"), 1), encoding="utf-8")
@@ -145,18 +144,20 @@ def test_supervised_trains_either_architecture_and_boxinst_condinst_alone(root: 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("[16, 32, 64]", "[16, 32]", "models.mask_rcnn_small: anchor_sizes needs one entry per"),
-        ("[4, 8, 16]", "[4, 8, 32]", "models.mask_rcnn_small: fpn_strides must double"),
+        ("[16.0, 32.0, 64.0]", "[16.0, 32.0]", "models.mask_rcnn_small: anchor_sizes needs one entry per"),
+        (
+            "fpn_strides: [4, 8, 16]",
+            "fpn_strides: [4, 8, 32]",
+            "mask_rcnn_small: fpn_strides must double",
+        ),
         ("fpn_strides: [4, 8, 16]", "fpn_strides: [32, 64, 128]", "the backbone small has maps of"),
-        ("roi_batch: 32", "roi_batch: 0", "models.mask_rcnn_small.roi_batch: 0"),
-        ("architecture: mask_rcnn", "architecture: mask_cnn", "models.mask_rcnn_small: .*'mask_rcnn'"),
+        ("roi_batch: 24", "roi_batch: 0", "models.mask_rcnn_small.roi_batch: 0"),
+        ("architecture: mask_rcnn\n", "architecture: mask_cnn\n", "models.mask_rcnn_small: .*'mask_rcnn'"),
     ],
 )
 def test_mistakes_in_a_mask_rcnn(root: Path, tmp_path: Path, old: str, new: str, expected: str) -> None:
-    assert old in MASK_RCNN
-    path = edited(root, tmp_path, "models:\n", MASK_RCNN.replace(old, new))
     with pytest.raises(UserError, match=expected):
-        load_params(path)
+        load_params(edited(root, tmp_path, old, new))
 
 
 def test_several_mistakes_are_all_told(root: Path, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.workflow.check import check
-from tests.mask_rcnn_settings import MASK_RCNN
 
 
 @pytest.fixture
@@ -111,9 +110,10 @@ def test_networks_that_cannot_be_built(repository: Path, old: str, new: str, exp
 def test_a_mask_rcnn_is_built_to_see_that_it_fits(repository: Path) -> None:
     start = "backbones:\n  plain: {kind: random, architecture: resnet18}\n"
     edit(repository, "backbones:\n", start)
-    edit(repository, "models:\n", MASK_RCNN.replace("backbone: small", "backbone: resnet18"))
-    edit(repository, "supervised\n    model: condinst_small", "supervised\n    model: mask_rcnn_small")
-    edit(repository, "masks\n    backbone: shapes_pretrained", "masks\n    backbone: plain")
+    edit(repository, "mask_rcnn\n    backbone: small", "mask_rcnn\n    backbone: resnet18")
+    for labels in ("masks", "mal_masks"):
+        row = f"model: mask_rcnn_small\n    labels: {labels}\n    backbone: "
+        edit(repository, f"{row}shapes_pretrained", f"{row}plain")
     check(repository)
     edit(repository, "fpn_strides: [4, 8, 16]", "fpn_strides: [64, 128, 256]")
     with pytest.raises(UserError, match=r"models\.mask_rcnn_small: .*fpn_strides|strides.*backbone"):

@@ -59,6 +59,15 @@ NOT_RUN = {
         "pipeline/methods/color.py",
         "pipeline/methods/dice.py",
     ),
+    "separation": (
+        "pipeline/data/transforms.py",
+        "pipeline/labels/weak.py",
+        "pipeline/methods/supervised",
+        "pipeline/methods/boxinst",
+        "pipeline/methods/detection",
+        "pipeline/methods/color.py",
+        "pipeline/methods/dice.py",
+    ),
     "predict": (
         "pipeline/labels/box_source.py",
         "pipeline/labels/json_stream.py",
