@@ -108,6 +108,11 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("detections: boxinst", "detections: mal", ["baselines.fill.detections", "detects none"]),
         ("kernel: 3", "kernel: 4", ["methods.mal.mean_field", "kernel must be odd"]),
         ("clamp: [0.1, 0.9]", "clamp: [0.9, 0.1]", ["methods.mal.mean_field", "clamp must rise"]),
+        ("expand_min: 0.0", "expand_min: 1.5", ["methods.mal.augmentation", "exceed expand_max"]),
+        ("blur_radius: [0.1, 2.0]", "blur_radius: [2.0, 0.1]", ["methods.mal.augmentation", "must rise"]),
+        ("crop_size: 64", "crop_size: 72", ["models.autolabeler_small", "a multiple of 16"]),
+        ("stem: patch", "stem: conv", ["models.autolabeler_small", "stem must be patch"]),
+        ("size_limits: [32.0, 96.0]", "size_limits: [96.0, 32.0]", ["autolabeler_small", "must rise"]),
     ],
 )
 def test_mistakes_are_one_line_with_key_and_remedy(

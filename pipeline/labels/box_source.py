@@ -29,6 +29,9 @@ class BoxSource:
     def __init__(self, path: Path, min_side: float) -> None:
         """min_side: boxes that are not wider and higher than this, in pixels, are too small for a mask.
 
+        Sides are those between float32 corners, as a `LabelFile` holds them: a model must find the same boxes
+        too small.
+
         Raises UserError when the file is missing, is not in COCO format, or has an id twice.
         """
         self.path = path
@@ -82,9 +85,13 @@ def _find(ids: NDArray[np.int64], wanted: int) -> int:
 
 def _rows(path: Path, min_side: float) -> Iterator[tuple[int, int, int, int]]:
     for row, offset, length in elements(path, "annotations"):
-        _, _, width, height = row["bbox"]
-        small = SMALL if width <= min_side or height <= min_side else BOX
-        yield row["id"], offset, length, CROWD if row.get("iscrowd") else small
+        x, y, width, height = row["bbox"]
+        thin = _side(x, width) <= min_side or _side(y, height) <= min_side
+        yield row["id"], offset, length, CROWD if row.get("iscrowd") else SMALL if thin else BOX
+
+
+def _side(start: float, length: float) -> np.float32:
+    return np.float32(start + length) - np.float32(start)
 
 
 def _images(path: Path) -> Iterator[tuple[int, int, int]]:

@@ -34,13 +34,17 @@ def save_bundle(
     categories: list[Category],
     train_images: int,
 ) -> None:
-    """Write model.safetensors and model.json (parameters, classes, environment; no times)."""
+    """Write model.safetensors and model.json (parameters, classes, environment; no times).
+
+    A teacher is saved, too, but not counted: `parameters` is the size of one network.
+    """
+    network = module.student if isinstance(module, StudentAndTeacher) else module
     save_weights(module, folder / "model.safetensors")
     description = {
         "settings": settings.model_dump(mode="json"),
         "model": model.model_dump(mode="json"),
         "categories": [asdict(category) for category in categories],
-        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "train_images": train_images,
         "environment": environment(),
     }

@@ -89,7 +89,7 @@ class Labeling(Section):
     network: Literal["student", "teacher", "mean"]  # mean: of the logits of both
     flip: bool  # averages with the logits of the mirrored crop
     thresholds: tuple[Share, Share, Share]  # of boxes up to 32^2, up to 96^2 pixels, and larger
-    refine: Literal["none", "mean_field", "dense_crf"]
+    refine: Literal["none", "mean_field", "dense_crf"]  # which decides, so that thresholds are not used
     mean_field: MeanField  # used when `refine` says so, as is dense_crf
     dense_crf: DenseCrf
     batch_size: Positive  # boxes

@@ -58,6 +58,14 @@ class CropAugmentation(Section):
     blur_probability: Share
     blur_radius: tuple[Weight, Weight]  # standard deviation in pixels of the crop
 
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> CropAugmentation:
+        if self.expand_min > self.expand_max:
+            raise ValueError("expand_min must not exceed expand_max")
+        if self.blur_radius[0] > self.blur_radius[1]:
+            raise ValueError("blur_radius must rise")
+        return self
+
 
 class MeanField(Section):
     """The mean field that refines masks (pipeline/methods/mal/README.md)."""

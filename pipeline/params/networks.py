@@ -72,6 +72,16 @@ class AutoLabeler(Section):
     pixel_mean: tuple[float, float, float]  # RGB, in 0..255
     pixel_std: tuple[Rate, Rate, Rate]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> AutoLabeler:
+        if self.backbone == "small" and self.stem != "patch":
+            raise ValueError("stem must be patch: the backbone small has no patch projection to replace")
+        if self.backbone == "small" and self.crop_size % 16:
+            raise ValueError("crop_size must be a multiple of 16 with the backbone small")
+        if self.size_limits[0] >= self.size_limits[1]:
+            raise ValueError("size_limits must rise")
+        return self
+
 
 class MaskRCNN(Section):
     """Mask R-CNN (arXiv 1703.06870) with a pyramid; losses and heads are torchvision's."""

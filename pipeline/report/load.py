@@ -159,10 +159,8 @@ def _of_baseline(params: Params, baseline: Baseline) -> dict[str, Any]:
 
 def _supervision(params: Params, labels: str) -> tuple[str, str]:
     """What people annotated for a label set, and the run that made its masks of that, "" for none."""
-    if labels not in params.pseudo_labels:
-        return params.labels[labels].kind, ""
-    made = params.pseudo_labels[labels]
-    return _supervision(params, made.labels)[0], made.labeler
+    made = params.pseudo_labels.get(labels)
+    return params.supervision(labels), made.labeler if made else ""
 
 
 def _differences(items: list[dict[str, Any]], figure: str) -> tuple[Difference, ...]:

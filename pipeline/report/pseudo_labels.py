@@ -24,7 +24,11 @@ HEADINGS = (
     ("Large", "mean IoU of large objects"),
     ("IoU ≥ 0.5", "the share of objects with that IoU; below it its 95 % interval"),
     ("Class mean", "mean over classes of the mean IoU of their objects"),
-    ("Threshold", "from which probability a pixel is foreground; three values: small, medium, large boxes"),
+    (
+        "Threshold",
+        "from which probability a pixel is foreground; three values: small, medium, large boxes; none where"
+        " a refinement decides",
+    ),
 )
 _FIGURES = ("mask_iou", "small", "medium", "large", "half", "class_mean")
 
@@ -78,6 +82,8 @@ def _cells(made: PseudoLabelSet) -> list[Cell]:
 
 
 def _thresholds(made: PseudoLabelSet) -> str:
+    if made.labeling["refine"] != "none":
+        return "–"
     values = made.labeling["thresholds"]
     return " / ".join(f"{value:g}" for value in (values if len(set(values)) > 1 else values[:1]))
 

@@ -26,6 +26,9 @@ def check(root: Path) -> Params:
     for name, start in params.backbones.items():
         if start.kind == "file":
             _check_path(root, f"backbones.{name}.path", start.path, json=True)
+    for name, baseline in params.baselines.items():
+        if baseline.kind == "sam":
+            _check_path(root, f"baselines.{name}.weights", baseline.weights, json=False)
     for name in sorted({run.model for run in params.runs.values()}):
         if params.models[name].backbone != "small":  # whose strides the params know
             _check_model(name, params.models[name], params.predict)

@@ -14,7 +14,7 @@ from pipeline import params
 from pipeline.data.images import ImageRecord, ImageStore, write_zip_store
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
-from pipeline.methods.build import build_method
+from pipeline.methods.build import build_labeler, build_method
 from pipeline.methods.bundle import load_bundle, save_bundle
 from pipeline.methods.prediction import predict_images
 from pipeline.params_file import load_params
@@ -128,3 +128,14 @@ def test_weights_of_another_model_are_refused(bundle: Path, demo: params.Params,
     (tmp_path / "model.safetensors").write_bytes((bundle / "model.safetensors").read_bytes())
     with pytest.raises(UserError, match=r"model\.safetensors"):
         load_bundle(tmp_path, demo.predict, CPU)
+
+
+def test_a_teacher_is_saved_and_not_counted(demo: params.Params, tmp_path: Path) -> None:
+    settings, model = demo.methods["mal"], demo.models["autolabeler_small"]
+    assert isinstance(settings, params.Mal)
+    assert isinstance(model, params.AutoLabeler)
+    networks = build_labeler(settings, model, epoch_steps=1).networks
+    save_bundle(tmp_path, networks, settings, model, CATEGORIES, 5)
+    counted = json.loads((tmp_path / "model.json").read_text())["parameters"]
+    assert counted == sum(parameter.numel() for parameter in networks.student.parameters())
+    assert any(name.startswith("teacher.") for name in load_file(tmp_path / "model.safetensors"))

@@ -37,6 +37,12 @@ def test_thresholds_by_size_are_told_only_where_they_differ(thresholds: tuple[fl
     assert cells[-1].text == text
 
 
+def test_a_refinement_leaves_thresholds_nothing_to_decide() -> None:
+    made = make_pseudo_labels()
+    made = replace(made, labeling=made.labeling | {"refine": "dense_crf"})
+    assert set_lines(with_sets(made))[0][1][-1].text == "–"
+
+
 def test_origin_names_what_departs_from_the_plain_way() -> None:
     made, data = make_pseudo_labels(), make_data(scenes=0)
     assert origin(data, made) == "MAL labeler, seed 0, on boxes; flipped crops too"

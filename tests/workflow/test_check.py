@@ -120,6 +120,15 @@ def test_a_mask_rcnn_is_built_to_see_that_it_fits(repository: Path) -> None:
         check(repository)
 
 
+def test_weights_of_sam_are_looked_for_before_anything_runs(repository: Path) -> None:
+    row = "title: SAM, kind: sam, detections: boxinst, oracle: oracle, weights: data/sam, device: auto"
+    edit(repository, "baselines:\n", f"baselines:\n  sam: {{{row}}}\n")
+    with pytest.raises(UserError, match=r"baselines\.sam\.weights: 'data/sam' does not exist"):
+        check(repository)
+    (repository / "data" / "sam").mkdir(parents=True)
+    check(repository)
+
+
 def test_results_may_not_go_into_the_users_folder(repository: Path) -> None:
     (repository / "data" / "mine" / "images").mkdir(parents=True)
     (repository / "data" / "mine" / "train.json").write_text("{}", encoding="utf-8")

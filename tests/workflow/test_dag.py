@@ -78,6 +78,14 @@ def test_masks_behind_pseudo_labels_are_found(dag: Dag, params: Params, stage: s
     assert any(leak.startswith("train@condinst_mal") and stage in leak for leak in leaks)
 
 
+def test_masks_behind_pseudo_labels_that_no_run_uses_are_found(dag: Dag, params: Params) -> None:
+    """The set is a result, too: its file says that it is made from boxes alone."""
+    name = "pseudo_labels@mal_masks_unrefined"
+    assert "mal_masks_unrefined" not in {row.labels for row in params.runs.values()}
+    leaks = find_leaks(with_dep(dag, name, "data/demo/labels/masks"), params)
+    assert leaks == [f"{name} can read masks: {name} depends on data/demo/labels/masks"]
+
+
 def test_backbone_start_from_masks_is_found(dag: Dag, params: Params) -> None:
     assert find_leaks(with_dep(dag, "backbones@shapes_pretrained", "data/demo/labels/masks"), params)
 

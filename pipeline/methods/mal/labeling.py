@@ -17,10 +17,11 @@ from pipeline.data.images import ImageStore
 from pipeline.data.masks import Rle, encode
 from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard, only_trainer
+from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
 from pipeline.labels.pseudo import Labelled, PseudoLabels
 from pipeline.methods.bundle import load_labeler
-from pipeline.methods.mal.crops import LabelingCrops, PlacedCrop
+from pipeline.methods.mal.crops import TEST_AREAS, LabelingCrops, PlacedCrop
 from pipeline.methods.mal.method import StudentAndTeacher
 from pipeline.methods.mal.pseudo_masks import choose, crop_probabilities, mean_logits, paste, threshold_of
 from pipeline.methods.mal.refinement import CUT, refine_crops, refine_logits
@@ -84,12 +85,24 @@ def write_pseudo_labels(
     crops = LabelingCrops(store, LabelFile.read(boxes), settings, network.crop_size)
     with only_trainer(checkpoint, name), reproducible(labeling.threads):
         writer = PseudoLabels(boxes, checkpoint, key, min_side=settings.min_side)
+        _check_wanted(boxes, writer.remaining, crops)
         indices = np.flatnonzero(np.isin(crops.annotation_ids, writer.remaining)).tolist()
         for masks in label_boxes(networks, crops, indices, labeling, device=device, name=name):
             writer.add(Labelled(mask.annotation_id, mask.rle, mask.score) for mask in masks)
         account = writer.finish(out, {"labeling": labeling.model_dump(mode="json")})
     discard(checkpoint)
     return account
+
+
+def _check_wanted(boxes: Path, wanted: NDArray[np.int64], crops: LabelingCrops) -> None:
+    """Raise UserError for a box that needs a mask and cannot be cropped, before hours of work are done."""
+    if lacking := np.setdiff1d(wanted, crops.annotation_ids).tolist():
+        raise UserError(
+            boxes,
+            f"annotation {lacking[0]}",
+            f"its box is too large to be cropped: {TEST_AREAS[1]:g} square pixels or more",
+            "correct it; boxes are x, y, width, height",
+        )
 
 
 def label_given_boxes(

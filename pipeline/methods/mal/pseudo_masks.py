@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.masks import Rle, encode_window
-from pipeline.methods.mal.crops import PlacedCrop
 from pipeline.methods.mal.rois import Region, Size
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -65,16 +64,3 @@ def paste(probability: NDArray[np.float32], region: Region, size: Size, threshol
     # Both ends are cut at 0: a region wholly outside the image leaves an empty window.
     inside = whole[max(-top, 0) : max(size[0] - top, 0), max(-left, 0) : max(size[1] - left, 0)]
     return encode_window(inside > threshold, max(left, 0), max(top, 0), size)
-
-
-def pseudo_masks(logits: Tensor, crops: Sequence[PlacedCrop], thresholds: Thresholds) -> list[Rle]:
-    """A compressed RLE of its image's size for each crop, from logits (B, o, o) on any device.
-
-    An empty mask is kept as such.
-    """
-    boxes = torch.stack([crop.box for crop in crops]).to(logits.device)
-    probabilities = crop_probabilities(logits, boxes).cpu().numpy()
-    return [
-        paste(probability, crop.region, crop.size, threshold_of(crop.area, thresholds))
-        for probability, crop in zip(probabilities, crops, strict=True)
-    ]

@@ -84,6 +84,24 @@ def test_every_annotation_gets_a_mask_in_its_box_or_is_accounted_for(
     assert coco.loadRes(str(path.with_name("results.json"))).getAnnIds()
 
 
+def test_a_box_that_float32_makes_too_thin_is_accounted_for(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    """Its width is above 2 in the json, and 2 between the corners that are cropped by."""
+    row = TINY | {"bbox": [40.0, 40.0, 2.000001, 5.0]}
+    make_boxes(tmp_path / "boxes.json", [row])
+    content = json.loads(write(model, store, tmp_path, settings(root)[2]).read_text())
+    assert content["info"]["account"]["too_small"] == [99]
+
+
+def test_a_box_that_is_too_large_to_be_cropped_is_told_before_the_work(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    make_boxes(tmp_path / "boxes.json", [TINY | {"bbox": [5, 5, 40000, 40000]}])
+    with pytest.raises(UserError, match=r"boxes\.json: annotation 99: its box is too large"):
+        write(model, store, tmp_path, settings(root)[2])
+
+
 def test_the_same_masks_come_for_given_boxes(
     root: Path, model: Path, store: ImageStore, tmp_path: Path
 ) -> None:

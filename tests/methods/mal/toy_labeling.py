@@ -69,7 +69,7 @@ def make_boxes(path: Path, extra: list[dict[str, Any]] | None = None) -> LabelFi
 
 
 def settings(root: Path, **changes: Any) -> tuple[params.Mal, params.AutoLabeler, params.Labeling]:
-    """The demo's, smaller; changes: of the training."""
+    """The demo's, smaller and without refinement; changes: of the training."""
     demo = load_params(root / "presets" / "demo.yaml")
     mal, model = demo.methods["mal"], demo.models["autolabeler_small"]
     assert isinstance(mal, params.Mal)
@@ -77,4 +77,4 @@ def settings(root: Path, **changes: Any) -> tuple[params.Mal, params.AutoLabeler
     train = mal.train.model_copy(update={"steps": 60, "batch_size": 4, "warmup_steps": 5, **changes})
     mal = mal.model_copy(update={"train": train, "mil_warmup": 5, "crf_warmup": 10})
     model = model.model_copy(update={"crop_size": 32, "hidden_channels": 16, "out_channels": 16})
-    return mal, model, demo.predict.labeling.model_copy(update={"batch_size": 2})
+    return mal, model, demo.predict.labeling.model_copy(update={"batch_size": 2, "refine": "none"})
