@@ -65,7 +65,8 @@ def decode(rles: Sequence[Rle], size: Size) -> NDArray[np.bool_]:
 
 def areas(rles: Sequence[Rle]) -> NDArray[np.int64]:
     """(N,) pixel counts."""
-    return np.asarray(coco_mask.area(list(rles)), dtype=np.int64)
+    # One at a time: pycocotools 2.0.11 counts the masks of a list in eight bits, and fails from 256 on.
+    return np.fromiter((coco_mask.area(rle) for rle in rles), dtype=np.int64, count=len(rles))
 
 
 def extents(rles: Sequence[Rle]) -> NDArray[np.float64]:

@@ -104,7 +104,8 @@ def _check(
 
 
 def _pixels(rles: list[Any]) -> NDArray[np.float64]:
-    return np.asarray(coco_mask.area(rles), dtype=np.float64)
+    # One at a time: pycocotools 2.0.11 counts the masks of a list in eight bits, and fails from 256 on.
+    return np.asarray([coco_mask.area(rle) for rle in rles], dtype=np.float64)
 
 
 def _not_computed(objects: int, known: int) -> list[str]:

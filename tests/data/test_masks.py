@@ -112,3 +112,9 @@ def test_points_outside_has_a_margin() -> None:
     assert points_outside([[0, 0, 21.5, 0, 5, 5]], (10, 20), 1)
     assert points_outside([[0, 0, 5, 0, 5, 5], [0, 0, 5, 0, 5, -2]], (10, 20), 1)
     assert not points_outside({"size": [10, 20], "counts": "x"}, (10, 20), 1)
+
+
+def test_more_masks_than_eight_bits_count() -> None:
+    masks = np.zeros((300, 4, 5), dtype=bool)
+    masks[:, 1:3, 1:3] = True
+    np.testing.assert_array_equal(areas(encode(masks)), np.full(300, 4))

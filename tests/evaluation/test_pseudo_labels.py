@@ -191,3 +191,11 @@ def test_the_class_mean_counts_classes_equally(rle: Any) -> None:
     figure = class_mean_iou(truth, predicted, np.asarray([1.0, 1.0, 0.0]))
     assert figure == pytest.approx((2 / (1 + 1e-6)) / (2 + 1e-6) / 2, abs=1e-12)
     assert np.isnan(class_mean_iou([], [], np.empty(0)))
+
+
+def test_more_masks_than_eight_bits_count() -> None:
+    mask = np.zeros((8, 8), dtype=np.uint8, order="F")
+    mask[2:6, 2:6] = 1
+    rle = coco_mask.encode(mask)
+    rows = [{"category_id": 1, "segmentation": rle}] * 300
+    assert class_mean_iou(rows, [rle] * 300, np.ones(300)) == pytest.approx(1, abs=1e-6)
