@@ -14,10 +14,13 @@ windows of 3 x 3, but always positive: it tips ties, and it moves the odds of a 
 neighbours, which nothing else changes, slowly towards the background.
 
 Most pixels arrive at a bound within a few iterations.  On a CPU those that no future can move are then
-left out (`settled`), so that the other iterations run on few pixels, with the same result.
+left out (`settled`), so that the other iterations run on few pixels, with the same result.  On a GPU an
+iteration is one kernel (`fused`), or a few dozen small ones where there is no Triton.
 """
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -51,7 +54,7 @@ def log_odds(
     bounds = Bounds(*(odds_of(share) for share in settings.clamp))
     odds = _start(probabilities, boxes, settings, bounds)
     unary = torch.zeros_like(odds) if boxes is None else boxes.float().log2()
-    portion = len(odds) if odds.is_cuda else max(1, CPU_PORTION // max(1, odds[:1].numel()))
+    portion = len(odds) if odds.device.type != "cpu" else max(1, CPU_PORTION // max(1, odds[:1].numel()))
     for first in range(0, len(odds), max(1, portion)):
         part = slice(first, first + portion)
         kernel = pair_kernel(images[part].float(), settings.kernel, settings.zeta)
@@ -68,6 +71,12 @@ def _start(probabilities: Tensor, boxes: Tensor | None, settings: params.MeanFie
 
 def _iterate(odds: Tensor, unary: Tensor, stencil: Stencil, bounds: Bounds, iterations: int) -> None:
     """Run `iterations` on log2-odds (P,), in place.  unary: log2 of the box mask (P,)."""
+    if odds.is_cuda and find_spec("triton"):
+        from pipeline.methods.mal.fused import iterate  # Triton is there with PyTorch for Linux and CUDA only
+
+        iterate(odds, unary, stencil, bounds, iterations)
+        return
+    # Other devices: all iterations on all pixels, without waiting for the device in between.
     dense = min(iterations, DENSE_ITERATIONS) if odds.device.type == "cpu" else iterations
     lost, against, spare = (torch.empty_like(odds) for _ in range(3))
     for _ in range(dense):
