@@ -51,6 +51,14 @@ class Layout:
     def metrics(self, run: str) -> Path:
         return self.reports / "metrics" / f"{run}.json"
 
+    def label_metrics(self, name: str) -> Path:
+        """How good a set of pseudo-labels is."""
+        return self.reports / "metrics" / "labels" / f"{name}.json"
+
+    def separation(self, name: str) -> Path:
+        """How well the encoder behind a set of pseudo-labels separates object and background."""
+        return self.reports / "metrics" / "separation" / f"{name}.json"
+
     @property
     def comparison(self) -> Path:
         return self.reports / "metrics" / "comparison.json"

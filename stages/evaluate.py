@@ -1,4 +1,4 @@
-"""Score one run's predictions on the validation masks."""
+"""Score one run's predictions, or the masks it gives to boxes, on the validation masks."""
 
 import os
 
@@ -11,10 +11,12 @@ from pipeline.workflow.stage import open_stage, seeds_of
 def main() -> None:
     params, layout, run = open_stage("--run")
     annotations = read_json(layout.annotations("val"))
+    detects = run in params.baselines or params.runs[run].task == "instances"
     metrics, matches = {}, {}
     for seed in seeds_of(params, run):
         folder = layout.predictions(run, seed)
-        detections, in_boxes = read_json(folder / "detections.json"), read_json(folder / "in_boxes.json")
+        detections = read_json(folder / "detections.json") if detects else None
+        in_boxes = read_json(folder / "in_boxes.json")
         metrics[seed], matches[seed] = evaluate_run(
             annotations, detections, in_boxes, params.evaluate, processes=os.cpu_count() or 1
         )

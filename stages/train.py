@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from pipeline.data.dataset import LabelledImages
 from pipeline.data.images import ImageStore
 from pipeline.distributed import is_main
 from pipeline.engine.lock import discard
@@ -10,8 +9,8 @@ from pipeline.engine.loop import fit
 from pipeline.engine.rng import seed_everything
 from pipeline.errors import run_or_exit
 from pipeline.labels.label_file import LabelFile
-from pipeline.methods.build import build_method
 from pipeline.methods.bundle import environment, save_bundle
+from pipeline.methods.training import build_training
 from pipeline.report.cost import Cost, write_cost
 from pipeline.report.curves import write_curve
 from pipeline.workflow.stage import digest, open_stage
@@ -32,14 +31,14 @@ def main() -> None:
     histories = {}
     for seed in run.seeds:
         seed_everything(seed)
-        method = build_method(settings, model, len(labels.categories), params.predict, seed, start)
-        dataset = LabelledImages(ImageStore.open(images), labels, settings.train.augmentation, seed)
+        store = ImageStore.open(images)
+        method, dataset = build_training(settings, model, store, labels, params.predict, seed, start)
         checkpoint = layout.checkpoint(name, seed)
         result = fit(method, dataset, settings.train, seed=seed, checkpoint=checkpoint, key=key, name=name)
         histories[seed] = result.history
         if is_main():
             folder = layout.model(name, seed)
-            save_bundle(folder, method.module, settings, model, labels.categories, len(dataset))
+            save_bundle(folder, method.module, settings, model, labels.categories, labels.annotated_images)
             write_cost(layout.cost, Cost.of_training(name, seed, result))
     if is_main():
         write_curve(layout.curve(name), histories)

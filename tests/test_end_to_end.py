@@ -25,7 +25,9 @@ MICRO = {
     "size: 64\n    seed: 1000000": "size: 32\n    seed: 1000000",
     "steps: 800": "steps: 4",
     "steps: 1300": "steps: 6",
+    "steps: 700": "steps: 6",
     "batch_size: 8\n      optimizer": "batch_size: 2\n      optimizer",
+    "batch_size: 16\n      optimizer": "batch_size: 2\n      optimizer",
     "warmup_steps: 50": "warmup_steps: 2",
     "checkpoint_every: 200": "checkpoint_every: 2",
     "log_every: 20": "log_every: 1",
@@ -121,12 +123,14 @@ class TestPipeline:
         )
         with (repository / "reports" / "demo" / "results.csv").open(encoding="utf-8", newline="") as file:
             rows = {row["run"]: row for row in csv.DictReader(file)}
-        assert set(rows) == {"oracle", "boxinst", "projection", "fill", "grabcut"}
-        assert rows["boxinst"]["supervision"] == "boxes"
+        trained = {"oracle", "boxinst", "projection", "mal", "condinst_mal", "mask_rcnn", "mask_rcnn_mal"}
+        assert set(rows) == trained | {"fill", "ellipse", "two_means", "grabcut"}
+        assert rows["boxinst"]["supervision"] == rows["mask_rcnn_mal"]["supervision"] == "boxes"
+        assert (rows["mal"]["AP"], rows["mal"]["retention"]) == ("", "")
         assert float(rows["fill"]["mask_iou"]) > 30
         with (repository / "reports" / "demo" / "cost.csv").open(encoding="utf-8", newline="") as file:
             costs = list(csv.DictReader(file))
-        assert {"oracle", "boxinst", "projection"} <= {row["run"] for row in costs}
+        assert trained <= {row["run"] for row in costs}
 
     def test_box_runs_saw_no_mask(self, repository: Path, done: subprocess.CompletedProcess[str]) -> None:
         data = repository / "data" / "demo"
@@ -226,7 +230,9 @@ class TestPipeline:
     ) -> None:
         path = repository / "params.yaml"
         text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace("labels: boxes", "labels: tags", 1), encoding="utf-8")
+        path.write_text(
+            text.replace("small\n    labels: boxes", "small\n    labels: tags", 1), encoding="utf-8"
+        )
         try:
             refused = run(repository, "pipeline", "repro")
         finally:

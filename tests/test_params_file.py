@@ -57,7 +57,11 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("    size: 96\n", "", ["generate.shapes.size", "missing"]),
         ("size: 96", "size: 96.5", ["generate.shapes.size", "96.5", "integer"]),
         ("kind: boxinst\n", "kind: boxinst2\n", ["methods.boxinst", "boxinst2", "supervised"]),
-        ("labels: masks", "labels: mask", ["runs.oracle.labels", "'mask'", "boxes, masks, val_boxes"]),
+        (
+            "labels: masks",
+            "labels: mask",
+            ["runs.oracle.labels", "'mask'", "mal_masks, mal_masks_unrefined, masks, val"],
+        ),
         ("labels: masks", "labels: boxes", ["runs.oracle.labels", "boxes", "supervised trains on masks"]),
         ("oracle: oracle", "oracle: nobody", ["runs.oracle.oracle", "'nobody'"]),
         ("seeds: [0]", "seeds: []", ["runs.oracle.seeds", "at least 1"]),
@@ -65,6 +69,10 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("backbone: small", "backbone: resnet50", ["runs.oracle.backbone", "resnet50", "small"]),
         ("  boxinst:\n    title", "  box.inst:\n    title", ["runs", "box.inst"]),
         ("detections: boxinst", "detections: box", ["baselines.fill.detections", "'box'"]),
+        ("kind: fill", "kind: fil", ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut", "sam"]),
+        ("kind: fill", "kind: fill\n    iterations: 0", ["baselines.fill.iterations: unknown key"]),
+        ("iterations: 5", "iterations: 0", ["baselines.grabcut.iterations: 0", "greater than 0"]),
+        ("kind: fill", "kind: sam", ["baselines.fill.weights: missing", "baselines.fill.processes: unknown"]),
         ("import_coco: {}", "import_coco:", ["import_coco: None", "a table; an empty one is {}"]),
         ("seeds: [0]", "seeds: 0", ["runs.oracle.seeds: 0", "must be a list"]),
         ("seeds: [0]", "seeds: [4294967296]", ["runs.oracle.seeds.0: 4294967296", "less than"]),
@@ -78,10 +86,33 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
             ["models.condinst_small", "sizes_of_interest"],
         ),
         ("mask_out_stride: 2", "mask_out_stride: 4", ["models.condinst_small", "mask_out_stride"]),
+        ("topk_per_image: 8\n    mask", "topk_per_image: -1\n    mask", ["models.condinst_small", "one of"]),
         ("pairwise_size: 3", "pairwise_size: 4", ["methods.boxinst", "pairwise_size must be odd"]),
         ("bottom_pixels_removed: 0", "bottom_pixels_removed: 10", ["methods.boxinst", "vertical_flip"]),
         ("settings: projection_only", "settings: supervised", ["runs.projection.settings", "boxinst"]),
         ("val_boxes: {kind: boxes, split: val}", "val_b: {kind: boxes, split: val}", ["labels.val_boxes"]),
+        ("labeler: mal\n", "labeler: boxinst\n", ["pseudo_labels.mal_masks.labeler", "boxinst is instances"]),
+        ("labeler: mal\n    seed: 0", "labeler: mal\n    seed: 1", ["pseudo_labels.mal_masks.seed", "not 1"]),
+        (
+            "seed: 0\n    labels: boxes",
+            "seed: 0\n    labels: masks",
+            ["pseudo_labels.mal_masks.labels", "masks of train", "boxes of train"],
+        ),
+        ("  mal_masks:\n", "  masks:\n", ["masks is both in labels and in pseudo_labels"]),
+        ("task: masks_in_boxes", "task: instances", ["runs.mal.task", "mal does not do instances"]),
+        (
+            "backbone: shapes_pretrained\n    oracle: none",
+            "backbone: shapes_pretrained\n    oracle: oracle",
+            ["runs.mal.oracle", "retention compares AP", "use none"],
+        ),
+        ("detections: boxinst", "detections: mal", ["baselines.fill.detections", "detects none"]),
+        ("kernel: 3", "kernel: 4", ["methods.mal.mean_field", "kernel must be odd"]),
+        ("clamp: [0.1, 0.9]", "clamp: [0.9, 0.1]", ["methods.mal.mean_field", "clamp must rise"]),
+        ("expand_min: 0.0", "expand_min: 1.5", ["methods.mal.augmentation", "exceed expand_max"]),
+        ("blur_radius: [0.1, 2.0]", "blur_radius: [2.0, 0.1]", ["methods.mal.augmentation", "must rise"]),
+        ("crop_size: 64", "crop_size: 72", ["models.autolabeler_small", "a multiple of 16"]),
+        ("stem: patch", "stem: conv", ["models.autolabeler_small", "stem must be patch"]),
+        ("size_limits: [32.0, 96.0]", "size_limits: [96.0, 32.0]", ["autolabeler_small", "must rise"]),
     ],
 )
 def test_mistakes_are_one_line_with_key_and_remedy(
@@ -93,6 +124,40 @@ def test_mistakes_are_one_line_with_key_and_remedy(
     assert "\n" not in message
     for part in expected:
         assert part in message, message
+
+
+def test_supervised_trains_either_architecture_and_boxinst_condinst_alone(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
+    use = "settings: {}\n    model: condinst_small"
+    other = "settings: {}\n    model: mask_rcnn_small"
+    path.write_text(text.replace(use.format("supervised"), other.format("supervised"), 1), encoding="utf-8")
+    assert load_params(path).runs["oracle"].model == "mask_rcnn_small"
+    path.write_text(text.replace(use.format("boxinst"), other.format("boxinst"), 1), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    assert str(caught.value).endswith(
+        "runs.boxinst.model: the architecture of mask_rcnn_small is mask_rcnn, and boxinst trains condinst"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("[16.0, 32.0, 64.0]", "[16.0, 32.0]", "models.mask_rcnn_small: anchor_sizes needs one entry per"),
+        (
+            "fpn_strides: [4, 8, 16]",
+            "fpn_strides: [4, 8, 32]",
+            "mask_rcnn_small: fpn_strides must double",
+        ),
+        ("fpn_strides: [4, 8, 16]", "fpn_strides: [32, 64, 128]", "the backbone small has maps of"),
+        ("roi_batch: 24", "roi_batch: 0", "models.mask_rcnn_small.roi_batch: 0"),
+        ("architecture: mask_rcnn\n", "architecture: mask_cnn\n", "models.mask_rcnn_small: .*'mask_rcnn'"),
+    ],
+)
+def test_mistakes_in_a_mask_rcnn(root: Path, tmp_path: Path, old: str, new: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        load_params(edited(root, tmp_path, old, new))
 
 
 def test_several_mistakes_are_all_told(root: Path, tmp_path: Path) -> None:

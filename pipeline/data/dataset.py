@@ -56,14 +56,7 @@ class LabelledImages(Dataset[Sample]):
         """Raises UserError when no image has an annotation, or a label names an image not in the store."""
         self.labels, self.augmentation, self.seed = labels, augmentation, seed
         self._cache = ImageCache(store)
-        known = {record.id for record in store.records}
-        if unknown := [image_id for image_id in labels.images if image_id not in known]:
-            raise UserError(
-                labels.path,
-                f"image {unknown[0]}",
-                f"is not in {store.folder / 'images.json'}",
-                "run `dvc repro` to make both from one dataset",
-            )
+        check_images(labels, store)
         self.image_ids = [image_id for image_id, image in labels.images.items() if len(image.labels)]
         if not self.image_ids:
             raise UserError(
@@ -86,13 +79,9 @@ class LabelledImages(Dataset[Sample]):
         index, draw = key
         image_id = self.image_ids[index]
         labels = self.labels.images[image_id]
-        sample = _sample(self._cache.read(image_id), image_id, _target(labels))
-        if sample.original_size != labels.size:
-            raise UserError(
-                self.labels.path,
-                f"image {image_id}",
-                f"is for [height, width] {list(labels.size)}, and the image has {list(sample.original_size)}",
-            )
+        pixels = self._cache.read(image_id)
+        check_size(self.labels, image_id, pixels)
+        sample = _sample(pixels, image_id, _target(labels))
         rng = np.random.default_rng((self.seed, draw, index))
         return drop_empty_boxes(augment(sample, self.augmentation, rng))
 
@@ -114,6 +103,29 @@ class PlainImages(Dataset[Sample]):
             torch.zeros(0, dtype=torch.int64),
         )
         return resize_short_side(_sample(pixels, image_id, empty), self.short_side, self.max_side)
+
+
+def check_images(labels: LabelFile, store: ImageStore) -> None:
+    """Raise UserError when a label file names an image that is not in the store."""
+    known = {record.id for record in store.records}
+    if unknown := [image_id for image_id in labels.images if image_id not in known]:
+        raise UserError(
+            labels.path,
+            f"image {unknown[0]}",
+            f"is not in {store.folder / 'images.json'}",
+            "run `dvc repro` to make both from one dataset",
+        )
+
+
+def check_size(labels: LabelFile, image_id: int, pixels: NDArray[np.uint8]) -> None:
+    """Raise UserError when the labels of an image are for another size than its pixels (H, W, 3) have."""
+    if labels.images[image_id].size != pixels.shape[:2]:
+        raise UserError(
+            labels.path,
+            f"image {image_id}",
+            f"is for [height, width] {list(labels.images[image_id].size)},"
+            f" and the image has {list(pixels.shape[:2])}",
+        )
 
 
 def _sample(pixels: NDArray[np.uint8], image_id: int, target: Target) -> Sample:

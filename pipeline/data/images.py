@@ -97,6 +97,11 @@ class ImageStore:
                 "put the dataset back in order and run `dvc repro`",
             ) from None
 
+    def path(self, image_id: int) -> Path:
+        """Where the image is: a file, or a zip and the name in it."""
+        place = self._places[image_id]
+        return Path(self._images or self.folder / str(place.shard)) / place.file_name
+
     def _bytes(self, place: _Place) -> bytes:
         if place.shard is None:
             assert self._images is not None

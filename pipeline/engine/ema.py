@@ -1,4 +1,4 @@
-"""Averaged weights: an exponential moving average of a module."""
+"""Averaged weights: an exponential moving average of a module, and a teacher that follows a student."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ def ema_momentum(step: int, momentum: float) -> float:
     return min(momentum, (1 + step) / (10 + step))
 
 
+@torch.no_grad()
+def follow(average: nn.Module, module: nn.Module, momentum: float) -> None:
+    """average = momentum * average + (1 - momentum) * module, of parameters alone: buffers stay.
+
+    A mean teacher's step (arXiv 1703.01780, section 2); both modules have the same parameters in one order.
+    """
+    update = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
+    update(list(average.parameters()), list(module.parameters()), None)
+
+
 class AveragedWeights:
     """A copy of a module whose parameters follow the original's slowly and whose buffers equal them.
 
@@ -27,7 +37,6 @@ class AveragedWeights:
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """average = m * average + (1 - m) * module, with m = ema_momentum(step); `step` from 0."""
-        average = get_ema_multi_avg_fn(ema_momentum(step, self.momentum))  # type: ignore[no-untyped-call]
-        average(list(self.module.parameters()), list(module.parameters()), None)
+        follow(self.module, module, ema_momentum(step, self.momentum))
         for own, buffer in zip(self.module.buffers(), module.buffers(), strict=True):
             own.copy_(buffer)

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.engine.sampler import Key, StepSampler
+from pipeline.engine.protocol import ItemT
 from pipeline.errors import UserError
-from pipeline.structures import Sample
 
 
-class _Reading(Dataset[Any]):
+class _Reading(Dataset[Any], Generic[ItemT]):
     """The dataset, with a user's mistake as a value: an exception from another process loses its fields."""
 
-    def __init__(self, dataset: Dataset[Sample]) -> None:
+    def __init__(self, dataset: Dataset[ItemT]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: Key) -> Sample | tuple[str, str, str, str]:
+    def __getitem__(self, key: Any) -> ItemT | tuple[str, str, str, str]:
         try:
             return self.dataset[key]
         except UserError as error:
             return error.file, error.record, error.problem, error.remedy
 
 
-def load_batches(dataset: Dataset[Sample], sampler: StepSampler, workers: int) -> Iterator[list[Sample]]:
-    """The sampler's batches in its order, the same whatever the number of workers.
+def load_batches(dataset: Dataset[ItemT], keys: Iterable[list[Any]], workers: int) -> Iterator[list[ItemT]]:
+    """The batches of `keys` in their order, the same whatever the number of workers.
 
+    keys: for each batch, a list of what the dataset takes, as a `StepSampler` gives; or lists of indices.
     Raises UserError as the dataset does.
     """
     # A plain fork would copy locks of running threads and open files into the workers.  The server that
@@ -40,7 +40,7 @@ def load_batches(dataset: Dataset[Sample], sampler: StepSampler, workers: int) -
         context.set_forkserver_preload([__name__])
     loader = DataLoader(
         _Reading(dataset),
-        batch_sampler=sampler,
+        batch_sampler=keys,
         num_workers=workers,
         collate_fn=_as_list,
         # Of its own, so that the loader draws nothing from the generator that training uses.

@@ -9,7 +9,7 @@ from collections.abc import Sized
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import Any, NoReturn, cast
+from typing import Any, Generic, NoReturn, cast
 
 import numpy as np
 import torch
@@ -39,13 +39,12 @@ from pipeline.engine.lock import only_trainer
 from pipeline.engine.log import History, LiveLog, Row
 from pipeline.engine.optimizer import make_optimizer, scale_rates
 from pipeline.engine.progress import Progress
-from pipeline.engine.protocol import Trainable
+from pipeline.engine.protocol import ItemT, Trainable
 from pipeline.engine.rng import restore_rng, rng_state, seed_everything
 from pipeline.engine.sampler import StepSampler
-from pipeline.engine.schedules import rate_factor
+from pipeline.engine.schedules import in_steps, rate_factor
 from pipeline.errors import UserError
 from pipeline.params import Training
-from pipeline.structures import Sample
 
 _METRIC = "metric_"
 _NORM = "gradient norm"
@@ -70,8 +69,8 @@ class FitResult:
 
 
 def fit(
-    method: Trainable,
-    dataset: Dataset[Sample],
+    method: Trainable[ItemT],
+    dataset: Dataset[ItemT],
     training: Training,
     *,
     seed: int,
@@ -97,8 +96,10 @@ def fit(
             f"batch_size {training.batch_size} cannot be shared by {process_count()} processes",
             "choose a multiple of the number of processes",
         )
-    if not len(cast(Sized, dataset)):
+    length = len(cast(Sized, dataset))
+    if not length:
         raise UserError("", name, "there is no image to train on", "check the run's label file")
+    training = in_steps(training, length)
     with only_trainer(checkpoint, name), reproducible(training.threads):
         if is_main():
             check_disk(checkpoint, method.module, training)
@@ -116,12 +117,12 @@ def fit(
     return trainer.result()
 
 
-class _Trainer:
+class _Trainer(Generic[ItemT]):
     """The state of one training and what happens at each step."""
 
     def __init__(
         self,
-        method: Trainable,
+        method: Trainable[ItemT],
         module: nn.Module,
         training: Training,
         device: torch.device,
@@ -141,7 +142,7 @@ class _Trainer:
             torch.cuda.reset_peak_memory_stats(device)
         self._resume()
 
-    def run(self, dataset: Dataset[Sample], seed: int, stop: StopRequest) -> None:
+    def run(self, dataset: Dataset[ItemT], seed: int, stop: StopRequest) -> None:
         """Do the steps that are left."""
         training, length = self.training, len(cast(Sized, dataset))
         wide = np.asarray(cast(Any, dataset).aspect_ratios) >= 1 if training.group_by_aspect else None
@@ -186,7 +187,7 @@ class _Trainer:
             self.resumed_at,
         )
 
-    def _train(self, batch: list[Sample], signal: int) -> dict[str, float]:
+    def _train(self, batch: list[ItemT], signal: int) -> dict[str, float]:
         """One step of the optimiser; returns means over all processes, of a stop signal too."""
         if self.device.type != "cpu":
             batch = [sample.to(self.device) for sample in batch]
@@ -213,7 +214,7 @@ class _Trainer:
             nn.utils.clip_grads_with_norm_(self.parameters, self.training.clip_norm, norm)
         return norm
 
-    def _means(self, values: dict[str, Tensor], batch: list[Sample]) -> dict[str, float]:
+    def _means(self, values: dict[str, Tensor], batch: list[ItemT]) -> dict[str, float]:
         """Means over all processes.  Raises UserError in every process if any loss is not finite."""
         # One transfer from the device per step, whatever the number of losses.
         local = torch.stack([value.detach().to(self.device, torch.float32) for value in values.values()])
@@ -222,7 +223,7 @@ class _Trainer:
             self._refuse(dict(zip(values, local.tolist(), strict=True)), batch)
         return means
 
-    def _refuse(self, values: dict[str, float], batch: list[Sample]) -> NoReturn:
+    def _refuse(self, values: dict[str, float], batch: list[ItemT]) -> NoReturn:
         """End the training because of a loss or a gradient that is not finite."""
         shown = [
             f"{name} {value:.4g}"

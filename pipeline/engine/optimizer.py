@@ -17,8 +17,8 @@ _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # _NormBase: batch
 def parameter_groups(module: nn.Module, training: Training) -> list[dict[str, Any]]:
     """Trainable parameters by learning rate and weight decay, in the order of the module.
 
-    Parameters named `backbone.*` learn at backbone_rate times the rate.  Those of normalisation layers
-    have norm_weight_decay; all others, biases included, have weight_decay, as detectron2's defaults do.
+    Parameters of a module called `backbone` learn at backbone_rate times the rate.  Those of normalisation
+    layers have norm_weight_decay; all others, biases included, have weight_decay, as detectron2 has it.
     """
     norms = {
         id(parameter)
@@ -29,7 +29,7 @@ def parameter_groups(module: nn.Module, training: Training) -> list[dict[str, An
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            rate = training.learning_rate * (training.backbone_rate if name.startswith("backbone.") else 1.0)
+            rate = training.learning_rate * (training.backbone_rate if "backbone" in name.split(".") else 1.0)
             decay = training.norm_weight_decay if id(parameter) in norms else training.weight_decay
             groups.setdefault((rate, decay), []).append(parameter)
     return [
@@ -45,7 +45,7 @@ def make_optimizer(module: nn.Module, training: Training) -> Optimizer:
     # more than the arithmetic.
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=training.momentum, fused=True)
-    return torch.optim.AdamW(groups, fused=True)
+    return torch.optim.AdamW(groups, betas=training.betas, fused=True)
 
 
 def scale_rates(optimizer: Optimizer, factor: float) -> None:

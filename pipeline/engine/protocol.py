@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.structures import Instances, Sample
 
 
-class Trainable(Protocol):
+class Item(Protocol):
+    """What the engine knows of a training sample: the image it is from, and how to move it to a device."""
+
+    @property
+    def image_id(self) -> int: ...
+
+    def to(self, device: torch.device) -> Self: ...
+
+
+ItemT = TypeVar("ItemT", bound=Item)
+
+
+class Trainable(Protocol[ItemT]):
     """What the training loop needs: a network and its losses.  It reads no files and no params.yaml.
 
     module: everything that is saved (a teacher lives inside it).  While training, the engine may put a
@@ -21,7 +34,7 @@ class Trainable(Protocol):
 
     module: nn.Module
 
-    def losses(self, batch: list[Sample], step: int) -> dict[str, Tensor]:
+    def losses(self, batch: list[ItemT], step: int) -> dict[str, Tensor]:
         """Scalars of one batch on the module's device; `step` counts from 0.
 
         The engine adds them up and minimises the sum, so they carry their weights already.  Entries
@@ -35,7 +48,7 @@ class Trainable(Protocol):
         ...
 
 
-class Method(Trainable, Protocol):
+class Method(Trainable[Sample], Protocol):
     """A trainable that also predicts."""
 
     def predict(self, samples: list[Sample]) -> list[Instances]:

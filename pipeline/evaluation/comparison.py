@@ -1,4 +1,4 @@
-"""All runs against each other over the same resampled images: AP, spread, retention, differences."""
+"""All runs against each other over the same resampled images: figures, spread, retention, differences."""
 
 from __future__ import annotations
 
@@ -33,30 +33,38 @@ def compare(runs: dict[str, SeedMatches], oracles: dict[str, str], samples: int,
     """Compare runs that were evaluated on the same images; all figures in percent, ready for JSON.
 
     runs: run -> seed -> matches; oracles: run -> its oracle's name, or "none".  A figure of a run is the
-    mean over its seeds, in every resample too.  A difference is `within_noise` when its interval holds 0,
-    and None when there is no interval.  Raises UserError when runs were evaluated on different images.
+    mean over its seeds, in every resample too.  `differences` are of AP, between all pairs of runs that
+    detect; `mask_iou_differences` are between all pairs of runs that have mask IoU, whatever their task.  A
+    difference is `within_noise` when its interval holds 0, and None when there is no interval.  A run that
+    gives masks to given boxes has no AP and no retention (None, with the reason), and `headline` mask_iou.
+    Raises UserError when runs were evaluated on different images.
     """
     images = _common_images(runs)
     weights = resample_images(images, samples, seed)
     everything = np.ones((images, 1), dtype=np.int32)
     points = {run: mean_figures(seeds, everything) for run, seeds in runs.items()}
     resampled = {run: mean_figures(seeds, weights) for run, seeds in runs.items()}
-    ap = {run: float(figures["AP"][0]) for run, figures in points.items()}
-    drawn = {run: figures["AP"] for run, figures in resampled.items()}
+    headlines = {run: _headline(seeds) for run, seeds in runs.items()}
+    ap = {run: float(points[run]["AP"][0]) for run, headline in headlines.items() if headline == "AP"}
+    drawn = {run: resampled[run]["AP"] for run in ap}
     rows = {
         run: {name: defined(values[0]) for name, values in points[run].items()}
         | {
             "interval": {name: interval(values) for name, values in resampled[run].items()},
+            "headline": headlines[run],
             "seeds": seed_spread(seeds),
             "oracle": oracles[run],
             "retention": retention(run, oracles[run], ap, drawn),
         }
         for run, seeds in runs.items()
     }
-    differences = [_difference(a, b, ap, drawn) for a, b in combinations(runs, 2)]
+    measured = [run for run, figures in points.items() if np.isfinite(figures["mask_iou"]).all()]
     return {
         "runs": rows,
-        "differences": differences,
+        "differences": [_difference(*pair, "AP", points, resampled) for pair in combinations(ap, 2)],
+        "mask_iou_differences": [
+            _difference(*pair, "mask_iou", points, resampled) for pair in combinations(measured, 2)
+        ],
         "images": images,
         "bootstrap_samples": samples,
         "bootstrap_seed": seed,
@@ -72,27 +80,38 @@ def mean_figures(seeds: SeedMatches, weights: Weights) -> dict[str, Floats]:
 
 
 def seed_spread(seeds: SeedMatches) -> dict[str, Any]:
-    """AP of every seed, and their smallest, largest and standard deviation (None with a single seed)."""
+    """The headline figure of every seed, and their smallest, largest and standard deviation.
+
+    The values are called AP or mask_iou, as the figure; the deviation of a single seed is None.
+    """
+    headline = _headline(seeds)
     values = {}
     for seed, matches in sorted(seeds.items()):
         everything = np.ones((len(matches.image_ids), 1), dtype=np.int32)
-        values[seed] = float(weighted_ap(matches, everything).mean())
-    ap = np.asarray(list(values.values()))
+        values[seed] = float(mean_figures({seed: matches}, everything)[headline][0])
+    figures = np.asarray(list(values.values()))
     return {
-        "AP": {str(seed): defined(value) for seed, value in values.items()},
-        "min": defined(ap.min()),
-        "max": defined(ap.max()),
-        "std": defined(ap.std(ddof=1)) if len(ap) > 1 else None,
+        headline: {str(seed): defined(value) for seed, value in values.items()},
+        "min": defined(figures.min()),
+        "max": defined(figures.max()),
+        "std": defined(figures.std(ddof=1)) if len(figures) > 1 else None,
     }
 
 
-def _difference(a: str, b: str, ap: dict[str, float], drawn: dict[str, Floats]) -> dict[str, Any]:
-    """AP(a) - AP(b), paired: both runs see the same images in every resample."""
-    limits = interval(drawn[a] - drawn[b])
+def _headline(seeds: SeedMatches) -> str:
+    return next(iter(seeds.values())).headline
+
+
+Figures = dict[str, dict[str, Floats]]  # run -> what `mean_figures` gives
+
+
+def _difference(a: str, b: str, figure: str, points: Figures, resampled: Figures) -> dict[str, Any]:
+    """`figure` of a minus that of b, paired: both runs see the same images in every resample."""
+    limits = interval(resampled[a][figure] - resampled[b][figure])
     return {
         "a": a,
         "b": b,
-        "AP": defined(ap[a] - ap[b]),
+        figure: defined(points[a][figure][0] - points[b][figure][0]),
         "interval": limits,
         "within_noise": None if limits is None else limits[0] <= 0 <= limits[1],
     }

@@ -35,9 +35,11 @@ def weighted_ap(matches: Matches, weights: Weights) -> Floats:
     """(samples, 10) AP in percent per IoU threshold, with every image counted `weights` times.
 
     The mean over thresholds is COCO's AP, column 0 is AP50.  A category without objects in a resample is
-    left out of that resample's mean, as in COCO; NaN if none has objects.  With weights of 1 the result is
-    the evaluator's to rounding.
+    left out of that resample's mean, as in COCO; NaN if none has objects, and for a run that does not
+    detect.  With weights of 1 the result is the evaluator's to rounding.
     """
+    if not matches.detects:
+        return np.full((weights.shape[1], len(THRESHOLDS)), np.nan)
     total = np.zeros((weights.shape[1], len(THRESHOLDS)))
     present = np.zeros(weights.shape[1], dtype=np.int64)
     starts = np.searchsorted(matches.detection_category, np.arange(len(matches.category_ids) + 1))
@@ -102,9 +104,17 @@ def _curve_area(
 
 def weighted_mask_iou(matches: Matches, weights: Weights) -> Floats:
     """(samples,) mean mask IoU of objects in percent, with images counted `weights` times; NaN if unknown."""
-    images = len(matches.image_ids)
-    number = np.bincount(matches.object_image, minlength=images)
-    summed = np.bincount(matches.object_image, matches.object_iou, minlength=images)
+    return weighted_mean(matches.object_iou, matches.object_image, weights)
+
+
+def weighted_mean(values: Floats, images: NDArray[np.integer], weights: Weights) -> Floats:
+    """(samples,) mean in percent of the (N,) `values` of objects, with images counted `weights` times.
+
+    images: (N,) the row of `weights` that each object belongs to.  NaN in a resample without objects.
+    """
+    count = len(weights)
+    number = np.bincount(images, minlength=count)
+    summed = np.bincount(images, values, minlength=count)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(100.0 * (summed @ weights) / (number @ weights))
 

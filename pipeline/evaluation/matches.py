@@ -1,4 +1,4 @@
-"""What AP needs of every image: scores, true positives and objects, so that it can be computed again fast."""
+"""What AP and mask IoU need of every image, so that they can be computed again fast."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import zipfile
 from collections import defaultdict
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.evaluation.coco import THRESHOLDS, CocoEvaluation
-from pipeline.evaluation.results import Annotations, Detection
+from pipeline.evaluation.results import Annotations, Detection, objects
 from pipeline.files import replacing
 
 
@@ -22,7 +23,9 @@ class Matches:
 
     D detections (those within the limit per image and category), N objects (crowds left out), 10 IoU
     thresholds.  Images and categories are given by their position in image_ids and category_ids.
-    Detections are sorted by category, then best score first, ties in the order of COCO's evaluation.
+    Detections are sorted by category, then best score first, ties in the order of COCO's evaluation.  A
+    run that gives masks to given boxes detects nothing, which is not the same as finding nothing: it has
+    no AP, and an AP of 0 would be wrong.
     """
 
     image_ids: NDArray[np.int64]  # (I,) ascending
@@ -35,6 +38,12 @@ class Matches:
     object_image: NDArray[np.int32]  # (N,)
     object_category: NDArray[np.int32]  # (N,)
     object_iou: NDArray[np.float64]  # (N,) IoU in [0, 1] of the mask given for its box; NaN if unknown
+    detects: NDArray[np.bool_]  # () whether the run detects objects at all
+
+    @property
+    def headline(self) -> Literal["AP", "mask_iou"]:
+        """The figure that the run is compared by."""
+        return "AP" if self.detects else "mask_iou"
 
     def save(self, path: Path) -> None:
         """Write as .npz; equal values give equal bytes."""
@@ -87,6 +96,26 @@ def match(
     return _join(evaluation, blocks, annotations, image_at, category_at, object_iou)
 
 
+def without_detections(annotations: Annotations, object_iou: NDArray[np.float64]) -> Matches:
+    """The matches of a run that gives masks to given boxes; object_iou: (N,) as for `match`."""
+    image_ids = sorted(image["id"] for image in annotations["images"])
+    category_ids = sorted(category["id"] for category in annotations["categories"])
+    own, wide = objects(annotations), (0, len(THRESHOLDS))
+    return Matches(
+        np.asarray(image_ids, np.int64),
+        np.asarray(category_ids, np.int64),
+        np.empty(0, np.int32),
+        np.empty(0, np.int32),
+        np.empty(0),
+        np.empty(wide, bool),
+        np.empty(wide, bool),
+        np.searchsorted(image_ids, [annotation["image_id"] for annotation in own]).astype(np.int32),
+        np.searchsorted(category_ids, [annotation["category_id"] for annotation in own]).astype(np.int32),
+        np.asarray(object_iou, np.float64),
+        np.asarray(False),
+    )
+
+
 Block = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
 
 
@@ -130,7 +159,7 @@ def _join(
     positive = np.concatenate([np.empty(wide, bool), *(block[2] for block in blocks)])
     ignored = np.concatenate([np.empty(wide, bool), *(block[3] for block in blocks)])
     order = np.lexsort((-score, place[:, 1]))  # stable: ties keep the order of images
-    own = [annotation for annotation in annotations["annotations"] if not annotation.get("iscrowd", 0)]
+    own = objects(annotations)
     return Matches(
         np.asarray(evaluation.image_ids, np.int64),
         np.asarray(evaluation.category_ids, np.int64),
@@ -142,4 +171,5 @@ def _join(
         np.asarray([image_at[annotation["image_id"]] for annotation in own], np.int32),
         np.asarray([category_at[annotation["category_id"]] for annotation in own], np.int32),
         np.asarray(object_iou, np.float64),
+        np.asarray(True),
     )

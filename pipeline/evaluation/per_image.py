@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from pipeline.evaluation.mask_iou import object_mask_iou
 from pipeline.evaluation.results import Annotations, Detection, objects, without_mask
 
 
@@ -33,6 +34,21 @@ def per_image_quality(
     for pair, truths in wanted.items():
         best[pair[0]].extend(_best(found[pair], truths))
     return {image: float(np.mean(best[image])) for image in sorted(best)}
+
+
+def in_box_quality(annotations: Annotations, in_boxes: list[dict[str, Any]]) -> dict[int, float]:
+    """Image id -> mean over its objects of the IoU in [0, 1] with the mask given for their box.
+
+    in_boxes: as for `object_mask_iou`, whose UserError it raises.  Images without objects are left out; ids
+    ascending; empty when there are annotations without a mask.
+    """
+    if without_mask(annotations):
+        return {}
+    ious: dict[int, list[float]] = defaultdict(list)
+    own = objects(annotations)
+    for annotation, iou in zip(own, object_mask_iou(annotations, in_boxes), strict=True):
+        ious[annotation["image_id"]].append(float(iou))
+    return {image: float(np.mean(ious[image])) for image in sorted(ious)}
 
 
 def _best(found: list[Any], truths: list[Any]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.evaluation.boundary import boundary_figures
@@ -17,7 +18,7 @@ from pipeline.evaluation.comparison import SeedMatches, mean_figures, seed_sprea
 from pipeline.evaluation.instances import ap_by_category, ap_figures
 from pipeline.evaluation.intervals import interval, resample_images
 from pipeline.evaluation.mask_iou import mask_iou_figures, object_mask_iou
-from pipeline.evaluation.matches import Matches, match
+from pipeline.evaluation.matches import Matches, match, without_detections
 from pipeline.evaluation.results import (
     Annotations,
     Detection,
@@ -32,7 +33,7 @@ Metrics = dict[str, Any]
 
 def evaluate_run(
     annotations: Annotations,
-    detections: list[Detection],
+    detections: list[Detection] | None,
     in_boxes: list[dict[str, Any]] | None,
     settings: params.Evaluate,
     *,
@@ -40,51 +41,73 @@ def evaluate_run(
 ) -> tuple[Metrics, Matches]:
     """Evaluate one seed's predictions; returns its figures and what the bootstrap needs.
 
-    annotations: COCO json of val; detections: COCO results; in_boxes: masks given for ground-truth boxes,
-    or None without them; processes: threads.  Metrics: box {AP, AP50, AP75, APs, APm, APl}, mask {the
-    same}, boundary {AP, AP50, AP75}, mask_iou {mean, small, medium, large, per_category},
-    per_category_AP, interval {AP, AP50, mask_iou}, headline, images, objects, detections, not_computed.
-    Without ground-truth masks on all annotations, there are box figures alone, intervals and
-    per_category_AP belong to the boxes (`headline`), and not_computed says what is missing.  Raises
-    UserError for predictions that do not fit the annotations.
+    annotations: COCO json of val; detections: COCO results, or None of a run that gives masks to given
+    boxes; in_boxes: masks given for ground-truth boxes, or None without them; processes: threads.  Metrics:
+    box {AP, AP50, AP75, APs, APm, APl}, mask {the same}, boundary {AP, AP50, AP75}, mask_iou {mean, small,
+    medium, large, per_category}, per_category_AP, interval {AP, AP50, mask_iou}, headline, images, objects,
+    detections, not_computed.  Without ground-truth masks on all annotations, there are box figures alone,
+    intervals and per_category_AP belong to the boxes (`headline`), and not_computed says what is missing.
+    Without detections there is mask_iou alone, which is then the headline, and with neither no figure at
+    all.  Raises UserError for predictions that do not fit the annotations.
     """
     missing = without_mask(annotations)
-    check_detections(annotations, detections, masks=not missing)
-    boxes = evaluate_coco(annotations, detections, "box", settings.max_detections, processes=processes)
     metrics: Metrics = {
-        "box": ap_figures(boxes),
-        "headline": "box" if missing else "mask",
         "images": len(annotations["images"]),
         "objects": len(objects(annotations)),
-        "detections": len(detections),
-        "not_computed": _not_computed(missing, annotations),
+        "not_computed": _not_computed(annotations, missing, detections is not None, in_boxes is not None),
     }
-    headline, ious = boxes, np.full(metrics["objects"], np.nan)
-    if not missing:
-        headline = evaluate_coco(
-            annotations, detections, "mask", settings.max_detections, processes=processes
-        )
-        metrics["mask"] = ap_figures(headline)
-        metrics["boundary"] = boundary_figures(
-            annotations, detections, settings.max_detections, settings.boundary_dilation, processes
-        )
-        if in_boxes is None:
-            metrics["not_computed"] = ["mask_iou: there are no masks for the ground-truth boxes"]
-        else:
-            ious = object_mask_iou(annotations, in_boxes)
-            metrics["mask_iou"] = mask_iou_figures(annotations, ious)
-    metrics["per_category_AP"] = ap_by_category(headline, category_names(annotations))
-    matches = match(headline, annotations, detections, settings.max_detections, ious)
+    ious = np.full(metrics["objects"], np.nan)
+    if in_boxes is not None and not missing:
+        ious = object_mask_iou(annotations, in_boxes)
+        metrics["mask_iou"] = mask_iou_figures(annotations, ious)
+    if detections is None:
+        metrics["headline"] = "mask_iou"
+        matches = without_detections(annotations, ious)
+    else:
+        found, matches = _detection_figures(annotations, detections, ious, settings, not missing, processes)
+        metrics |= found
     metrics["interval"] = _intervals({0: matches}, settings)
     return metrics, matches
 
 
-def _not_computed(missing: int, annotations: Annotations) -> list[str]:
-    if not missing:
-        return []
-    total = len(annotations["annotations"])
-    reason = f"needs ground-truth masks, which {missing} of {total} annotations lack"
-    return [f"{figure}: {reason}" for figure in ("mask", "boundary", "mask_iou")]
+def _detection_figures(
+    annotations: Annotations,
+    detections: list[Detection],
+    ious: NDArray[np.float64],
+    settings: params.Evaluate,
+    masks: bool,
+    processes: int,
+) -> tuple[Metrics, Matches]:
+    """What only a run that detects has; masks: whether all annotations have one."""
+    check_detections(annotations, detections, masks=masks)
+    limit = settings.max_detections
+    headline = evaluate_coco(annotations, detections, "box", limit, processes=processes)
+    metrics: Metrics = {
+        "box": ap_figures(headline),
+        "headline": "mask" if masks else "box",
+        "detections": len(detections),
+    }
+    if masks:
+        headline = evaluate_coco(annotations, detections, "mask", limit, processes=processes)
+        metrics["mask"] = ap_figures(headline)
+        metrics["boundary"] = boundary_figures(
+            annotations, detections, limit, settings.boundary_dilation, processes
+        )
+    metrics["per_category_AP"] = ap_by_category(headline, category_names(annotations))
+    return metrics, match(headline, annotations, detections, limit, ious)
+
+
+def _not_computed(annotations: Annotations, missing: int, detects: bool, in_boxes: bool) -> list[str]:
+    """One line per missing figure, with the reason; missing: how many annotations have no mask."""
+    lines = [] if detects else ["AP: the run gives masks to given boxes and detects nothing"]
+    if missing:
+        total = len(annotations["annotations"])
+        reason = f"needs ground-truth masks, which {missing} of {total} annotations lack"
+        figures = ("mask", "boundary", "mask_iou") if detects else ("mask_iou",)
+        lines += [f"{figure}: {reason}" for figure in figures]
+    elif not in_boxes:
+        lines.append("mask_iou: there are no masks for the ground-truth boxes")
+    return lines
 
 
 def _intervals(seeds: SeedMatches, settings: params.Evaluate) -> dict[str, list[float] | None]:
@@ -97,8 +120,8 @@ def summarise_seeds(metrics: dict[int, Metrics], matches: SeedMatches, settings:
     """The figures of a run with several seeds, in the layout of `evaluate_run`.
 
     Every number is the mean over seeds (None where a seed has none); intervals are bootstrapped for the
-    mean over seeds; `seeds` holds AP of every seed with smallest, largest and standard deviation, and
-    `per_seed` the metrics of each.
+    mean over seeds; `seeds` holds the headline figure of every seed with smallest, largest and standard
+    deviation, and `per_seed` the metrics of each.
     """
     first = metrics[min(metrics)]
     summary = {key: _mean([seed[key] for seed in metrics.values()]) for key in first if key != "interval"}

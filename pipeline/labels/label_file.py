@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.masks import MaskError, Rle, Size, check_rle
+from pipeline.data.masks import MaskError, Rle, Size, areas, check_rle
 from pipeline.data.values import is_id, is_number, is_text, show
 from pipeline.errors import UserError
 from pipeline.files import read_json
@@ -34,19 +34,29 @@ class ImageLabels:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label file: its kind, its categories sorted by id, and the labels of every image by image id."""
+    """A label file: its kind, its categories sorted by id, and the labels of every image by image id.
+
+    left_out: ids of the annotations in a mask label file that are no instances to train on: crowd regions,
+    and pseudo-labels with an empty mask, in which no method could find a centre or a shape.
+    """
 
     path: Path
     kind: Kind
     categories: list[Category]
     images: dict[int, ImageLabels]
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def annotated_images(self) -> int:
+        """How many images have an annotation."""
+        return sum(len(image.labels) > 0 for image in self.images.values())
 
     @classmethod
     def read(cls, path: Path) -> LabelFile:
         """Read and check a label file, since a user may put an own one in its place.
 
         Raises UserError for what is not COCO format, repeated ids, unknown images and categories, impossible
-        boxes, crowd regions, and masks that are missing, do not fit, or stand in a box label file.
+        boxes, masks that are missing, do not fit, or stand in a box label file, and crowd regions in there.
         """
         content = read_json(path)
         try:
@@ -67,13 +77,17 @@ def _read(path: Path, content: dict[str, Any]) -> LabelFile:
     rows: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in sorted(sizes)}
     index = {category.id: position for position, category in enumerate(categories)}
     _check_ids(path, "annotations", content["annotations"])
+    left_out = []
     for row in content["annotations"]:
         problem = _problem(row, kind, sizes, index)
         if problem:
             raise UserError(path, f"annotation {row['id']}", problem)
-        rows[row["image_id"]].append(row)
+        if row.get("iscrowd") or (kind == "masks" and not areas([row["segmentation"]])[0]):
+            left_out.append(row["id"])
+        else:
+            rows[row["image_id"]].append(row)
     images = {image_id: _labels(group, kind, sizes[image_id], index) for image_id, group in rows.items()}
-    return LabelFile(path, kind, categories, images)
+    return LabelFile(path, kind, categories, images, tuple(left_out))
 
 
 def _kind(path: Path, content: dict[str, Any]) -> Kind:
@@ -123,7 +137,7 @@ def _problem(row: dict[str, Any], kind: Kind, sizes: dict[int, Size], index: dic
     if row["category_id"] not in index:
         return f"category_id {show(row['category_id'])} is not in categories"
     if row.get("iscrowd"):
-        return "is a crowd region, which is no instance to train on"
+        return "is a crowd region, which is no instance to train on" if kind == "boxes" else ""
     problem = _box_problem(row["bbox"], sizes[row["image_id"]])
     if problem or kind == "boxes":
         return problem or ("has a mask, and this is a box label file" if "segmentation" in row else "")

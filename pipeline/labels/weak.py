@@ -24,7 +24,8 @@ def make_labels(annotations: dict[str, Any], kind: Kind, source: object = "annot
             source,
             "",
             "has boxes but no masks, so it cannot give mask labels",
-            "box supervision (boxinst) works with it: remove the mask labels and their runs",
+            "box supervision (boxinst, mal) works with it: use the preset coco-boxes, or remove the mask"
+            " labels and their runs",
         )
     left_out = {
         "crowds": len(annotations["annotations"]) - len(instances),

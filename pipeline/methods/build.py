@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline import params
+from pipeline.engine.protocol import Method
 from pipeline.methods.boxinst.method import BoxInst
-from pipeline.methods.detection.condinst_method import CondInstMethod
-from pipeline.methods.supervised.method import Supervised
-from pipeline.models.backbones import load_backbone
-from pipeline.models.condinst import build_condinst
+from pipeline.methods.mal.method import Mal, StudentAndTeacher
+from pipeline.methods.supervised.condinst import SupervisedCondInst
+from pipeline.methods.supervised.detectron2.method import SupervisedDetectron2
+from pipeline.methods.supervised.mask_rcnn import SupervisedMaskRCNN
+from pipeline.models.build import build_network, load_autolabeler
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a method may be made of.  settings, model and network are of the types that its row names."""
+
+    settings: Any
+    model: Any
+    network: Any
+    num_classes: int
+    predict: params.Predict
+    seed: int
+
+
+# By the kind of the method and the architecture of the network: what params.ARCHITECTURES allows.
+METHODS: Mapping[tuple[str, str], Callable[[Parts], Method]] = {
+    ("supervised", "condinst"): lambda of: SupervisedCondInst(
+        of.settings, of.network, of.model, of.num_classes, of.predict, of.seed
+    ),
+    ("supervised", "mask_rcnn"): lambda of: SupervisedMaskRCNN(of.settings, of.network),
+    ("supervised", "detectron2"): lambda of: SupervisedDetectron2(of.settings, of.network),
+    ("boxinst", "condinst"): lambda of: BoxInst(
+        of.settings, of.network, of.model, of.num_classes, of.predict
+    ),
+}
 
 
 def build_method(
@@ -19,15 +50,26 @@ def build_method(
     predict: params.Predict,
     seed: int,
     start: Path | None = None,
-) -> CondInstMethod:
+) -> Method:
     """Build the network, its backbone from the weights in `start`, and the method that trains it.
 
     Other weights are drawn from torch's global generator; `seed` drives the draws of the method itself.
     Raises UserError for weights that do not fit.
     """
-    network = build_condinst(model, num_classes)
-    if start is not None:
-        load_backbone(network.backbone, start)
-    if isinstance(settings, params.BoxInst):
-        return BoxInst(settings, network, model, num_classes, predict)
-    return Supervised(settings, network, model, num_classes, predict, seed)
+    network = build_network(model, num_classes, predict, start)
+    build = METHODS[settings.kind, model.architecture]
+    return build(Parts(settings, model, network, num_classes, predict, seed))
+
+
+def build_labeler(
+    settings: params.Mal, model: params.AutoLabeler, epoch_steps: int, start: Path | None = None
+) -> Mal:
+    """Build MAL's student and teacher, their encoders from the weights in `start`.
+
+    epoch_steps: of the first epoch of its training.  Other weights are drawn from torch's global generator.
+    Raises UserError for weights that do not fit.
+    """
+    student = load_autolabeler(model, start)
+    own = settings.teacher_start == "own"
+    teacher = load_autolabeler(model, start) if own else copy.deepcopy(student)
+    return Mal(settings, StudentAndTeacher(student, teacher), epoch_steps)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,11 +14,35 @@ from pipeline import params
 from pipeline.data.dataset import PlainImages
 from pipeline.data.images import ImageStore
 from pipeline.data.masks import encode
+from pipeline.engine.devices import reproducible
 from pipeline.engine.protocol import Method
 from pipeline.labels.label_file import LabelFile
+from pipeline.methods.bundle import load_bundle
+from pipeline.methods.mal.labeling import label_given_boxes
 from pipeline.structures import Category, Instances, Sample
 
 Records = list[dict[str, Any]]
+
+
+def predict_run(
+    model: Path,
+    task: Literal["instances", "masks_in_boxes"],
+    store: ImageStore,
+    boxes: LabelFile,
+    settings: params.Predict,
+    device: torch.device,
+    name: str,
+) -> tuple[Records | None, Records]:
+    """Predict with the trained model in the folder `model` on every image of `store`.
+
+    Returns COCO results, None from a run that detects nothing, and records of (annotation_id, image_id,
+    segmentation) for the given boxes.  Raises UserError for a model that does not fit.
+    """
+    if task == "masks_in_boxes":
+        return None, label_given_boxes(model, store, boxes, settings.labeling, device=device, name=name)
+    with reproducible(settings.threads):
+        method, categories = load_bundle(model, settings, device)
+        return predict_images(method, store, boxes, categories, settings, device, name)
 
 
 def predict_images(

@@ -1,21 +1,29 @@
-"""Backbones by name: the own small network, or any of timm's that yields one feature map per stride."""
+"""Backbones by name: the own small network, or any of timm's that yields feature maps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, cast
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, cast
 
 import timm
+from timm.models import is_model_in_modules
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.models.frozen_batchnorm import BATCH_NORMS, FrozenBatchNorm, freeze_batchnorms
+from pipeline.models.freezing import freeze_stages
+from pipeline.models.frozen_batchnorm import freeze_batchnorms
 from pipeline.models.small_backbone import SmallBackbone
+from pipeline.models.vit import PRETRAINING_SIDE, PlainViT, conv_stem
 from pipeline.weights import read_weights
 
 SMALL = "small"
+_NONE: Mapping[str, str] = MappingProxyType({})
+Stem = Literal["patch", "conv"]
+_PLAIN_VITS = ("vision_transformer", "deit")  # timm's modules with transformers that PlainViT may take over
 
 
 class _FeatureInfo(Protocol):
@@ -31,15 +39,22 @@ class Backbone(nn.Module):
 
     network: returns a list of maps; channels: stride -> channels, in the order of that list;
     ends: stride -> name of the module in `network` that yields the map; channels_last: maps come as
-    (B, h, w, C).
+    (B, h, w, C); unloaded: prefix of the tensors that keep their random start whatever weights are loaded;
+    remedies: what to do when the tensor of a name has another shape in a file.
     """
 
     def __init__(
-        self, network: nn.Module, channels: dict[int, int], ends: dict[int, str], channels_last: bool = False
+        self,
+        network: nn.Module,
+        channels: dict[int, int],
+        ends: dict[int, str],
+        channels_last: bool = False,
+        unloaded: str | None = None,
+        remedies: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.network, self.channels, self.ends = network, channels, ends
-        self.channels_last = channels_last
+        self.channels_last, self.unloaded, self.remedies = channels_last, unloaded, remedies or {}
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """(B, 3, H, W) normalised images to {stride: (B, channels[stride], H / stride, W / stride)}.
@@ -56,7 +71,7 @@ class Backbone(nn.Module):
 
 
 def build_backbone(name: str, *, frozen_stages: int, frozen_batchnorm: bool) -> Backbone:
-    """The backbone `name`, initialised at random from torch's global generator.
+    """The backbone `name` with a pyramid of maps, initialised at random from torch's global generator.
 
     frozen_stages: 0 = none, 1 = the stem, n >= 2 = all that leads to the map of stride 2**n, so 2 = the
     stem and the first stage; frozen layers get no gradients, and their batch statistics stay.
@@ -65,29 +80,67 @@ def build_backbone(name: str, *, frozen_stages: int, frozen_batchnorm: bool) -> 
     Raises UserError for a name that timm does not know or that has no pyramid of feature maps, and for
     stages that it cannot freeze.
     """
-    backbone = _small() if name == SMALL else _from_timm(name)
+    backbone = build_maps(name)
+    if len(backbone.channels) < 2:
+        raise _no_pyramid(name, list(backbone.channels))
     if frozen_stages:
-        _freeze(backbone, name, frozen_stages)
+        freeze_stages(backbone.network, backbone.ends, name, frozen_stages)
     if frozen_batchnorm:
         freeze_batchnorms(backbone.network)
     return backbone
 
 
-def load_backbone(backbone: Backbone, path: Path) -> None:
+def build_maps(name: str, *, stem: Stem = "patch", pretrained: bool = False) -> Backbone:
+    """The backbone `name`: a pyramid of maps, or the one map of a plain vision transformer.
+
+    stem: of a transformer; `conv` replaces its patch projection, which no file of weights fills then.
+    pretrained: with timm's weights, from its cache or the network, instead of random ones; timm and the
+    HTTP client raise what they like when that fails.
+
+    Raises UserError for a name that timm does not know or whose maps are of no use.
+    """
+    transformer = name != SMALL and is_model_in_modules(name, _PLAIN_VITS)
+    if stem == "conv" and not transformer:
+        raise UserError(
+            "params.yaml", name, "has no patch projection that a stem could replace", "set stem to patch"
+        )
+    if name == SMALL:
+        return _small()
+    return _plain_vit(name, stem, pretrained) if transformer else _from_timm(name, pretrained)
+
+
+def load_backbone(backbone: Backbone, path: Path) -> list[str]:
     """Load the weights of a backbone.safetensors file; an empty file (a random start) changes nothing.
+
+    Returns the names of tensors in the file that were left out because the backbone has a module of its
+    own in their place (`unloaded`).
 
     Raises UserError when the file is missing or damaged, or when its tensors are not those of `backbone`.
     """
     state = read_weights(path)
-    if state:
-        check_tensors(backbone, state, path)
-        # Not strict: frozen batch norms have no counter of batches.
-        backbone.network.load_state_dict(state, strict=False)
+    if not state:
+        return []
+    ignored = [name for name in state if _kept(backbone, name)]
+    state = {name: tensor for name, tensor in state.items() if name not in ignored}
+    check_tensors(loadable(backbone), state, path, backbone.remedies)
+    # Not strict: frozen batch norms have no counter of batches.
+    backbone.network.load_state_dict(state, strict=False)
+    return sorted(ignored)
 
 
-def check_tensors(backbone: Backbone, state: dict[str, Tensor], path: Path) -> None:
-    """Raise UserError unless `state` has exactly the backbone's tensors, each in its shape."""
-    wanted, given = _shapes(backbone.network.state_dict()), _shapes(state)
+def loadable(backbone: Backbone) -> dict[str, Tensor]:
+    """The tensors of the backbone's network that weights are loaded into."""
+    return {name: value for name, value in backbone.network.state_dict().items() if not _kept(backbone, name)}
+
+
+def check_tensors(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path, remedies: Mapping[str, str] = _NONE
+) -> None:
+    """Raise UserError unless `state` has exactly the tensors `own`, each in its shape.
+
+    remedies: name -> what to do when that tensor has another shape.
+    """
+    wanted, given = _shapes(own), _shapes(state)
     remedy = "use weights of the same architecture"
     for problem, names in (
         ("missing", wanted.keys() - given.keys()),
@@ -97,10 +150,16 @@ def check_tensors(backbone: Backbone, state: dict[str, Tensor], path: Path) -> N
             raise UserError(path, min(names), f"{problem} tensor (the first of {len(names)})", remedy)
     for name, shape in wanted.items():
         if given[name] != shape:
-            raise UserError(path, name, f"has shape {given[name]}, and the backbone needs {shape}", remedy)
+            problem = f"has shape {given[name]}, and the network needs {shape}"
+            raise UserError(path, name, problem, remedies.get(name, remedy))
 
 
-def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def _kept(backbone: Backbone, name: str) -> bool:
+    """Whether a tensor's place in the network keeps its random start."""
+    return backbone.unloaded is not None and name.startswith(backbone.unloaded)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {
         name: tuple(tensor.shape)
         for name, tensor in state.items()
@@ -114,19 +173,35 @@ def _small() -> Backbone:
     return Backbone(network, network.channels, {2: "stem", **ends})
 
 
-def _from_timm(name: str) -> Backbone:
-    network = _create_timm(name)
+def _plain_vit(name: str, stem: Stem, pretrained: bool) -> Backbone:
+    vit = cast(VisionTransformer, _create_timm(name, pretrained, num_classes=0))
+    try:
+        network = PlainViT(vit, conv_stem(vit) if stem == "conv" else None)
+    except ValueError as error:
+        remedy = "choose one such as deit_small_patch16_224 or vit_base_patch16_224.mae"
+        raise UserError("params.yaml", name, str(error), remedy) from None
+    side = PRETRAINING_SIDE // network.patch
+    return Backbone(
+        network,
+        {network.patch: network.dim},
+        {network.patch: "norm"},
+        unloaded="patch_embed." if stem == "conv" else None,
+        remedies={
+            "pos_embed": f"use weights pre-trained on {PRETRAINING_SIDE} x {PRETRAINING_SIDE} pixels, with"
+            f" {side} x {side} positions and that of the class token"
+        },
+    )
+
+
+def _from_timm(name: str, pretrained: bool) -> Backbone:
+    network = _create_timm(name, pretrained, features_only=True)
     info = cast(_FeatureInfo, network.feature_info)
     strides = info.reduction()
-    if len(strides) < 2 or any(fine >= coarse for fine, coarse in pairwise(strides)):
-        raise UserError(
-            "params.yaml",
-            name,
-            f"gives maps of strides {strides}, and a pyramid needs growing ones",
-            "choose a network with stages, such as resnet50 or convnext_tiny",
-        )
+    if any(fine >= coarse for fine, coarse in pairwise(strides)):
+        raise _no_pyramid(name, strides)
     if any(getattr(module, "strict_img_size", False) for module in network.modules()):
-        network = _create_timm(name, strict_img_size=False)  # the default takes images of one size only
+        # The default takes images of one size only.
+        network = _create_timm(name, pretrained, features_only=True, strict_img_size=False)
     channels_last = getattr(network, "output_fmt", None) == "NHWC"
     return Backbone(
         network,
@@ -136,8 +211,17 @@ def _from_timm(name: str) -> Backbone:
     )
 
 
-def _create_timm(name: str, **options: Any) -> nn.Module:
-    """timm's network `name` as a list of feature maps.
+def _no_pyramid(name: str, strides: list[int]) -> UserError:
+    return UserError(
+        "params.yaml",
+        name,
+        f"gives maps of strides {strides}, and a pyramid needs growing ones",
+        "choose a network with stages, such as resnet50 or convnext_tiny",
+    )
+
+
+def _create_timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
+    """timm's network `name`.
 
     Raises UserError for a name that timm does not know, or whose features it cannot tap.
     """
@@ -145,54 +229,9 @@ def _create_timm(name: str, **options: Any) -> nn.Module:
     if not timm.is_model(name):
         raise UserError("params.yaml", name, "is neither `small` nor a network that timm knows", listing)
     try:
-        return timm.create_model(name, features_only=True, pretrained=False, **options)
+        return timm.create_model(name, pretrained=pretrained, **options)
     except (AttributeError, NotImplementedError, AssertionError, KeyError, RuntimeError) as error:
+        if pretrained:
+            raise
         problem = f"timm cannot give its feature maps ({error})"
         raise UserError("params.yaml", name, problem, listing) from None
-
-
-def _freeze(backbone: Backbone, name: str, frozen_stages: int) -> None:
-    """Fix the parameters and the batch statistics of the modules that `frozen_stages` covers."""
-    modules = list(_frozen_modules(backbone, name, frozen_stages))
-    for _, module in modules:
-        for parameter in module.parameters(recurse=False):
-            parameter.requires_grad = False
-    for path, module in modules:
-        if isinstance(module, BATCH_NORMS):
-            backbone.network.set_submodule(path, FrozenBatchNorm(module))
-
-
-def _frozen_modules(backbone: Backbone, name: str, frozen_stages: int) -> Iterator[tuple[str, nn.Module]]:
-    """Modules in the order they are defined, which is the order they run in, up to the last frozen one.
-
-    Raises UserError when the network has no map of that stride.
-    """
-    stem_only = frozen_stages == 1 and 2 not in backbone.ends  # then the stem leads to stride 4 at once
-    end = backbone.ends.get(4 if stem_only else 2**frozen_stages)
-    if end is None:
-        raise UserError(
-            "params.yaml",
-            name,
-            f"frozen_stages {frozen_stages} is not possible: its maps have"
-            f" the strides {sorted(backbone.ends)}",
-            "choose a smaller frozen_stages",
-        )
-    reached = False
-    for path, module in backbone.network.named_modules():
-        inside = f"{_flat(path)}_".startswith(f"{_flat(end)}_")
-        reached = reached or inside
-        if reached and (stem_only or not inside):
-            return
-        yield path, module
-    if not reached:
-        raise UserError(
-            "params.yaml",
-            name,
-            f"its stages cannot be frozen: there is no module {end}",
-            "set frozen_stages to 0",
-        )
-
-
-def _flat(path: str) -> str:
-    """A module path in which timm's flattened children (`stages_0`) and their origin (`stages.0`) agree."""
-    return path.replace(".", "_")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from pipeline import params
@@ -14,6 +13,7 @@ from pipeline.models.dynamic_mask_head import parameter_count
 from pipeline.models.fcos_head import FCOSHead, HeadOutputs
 from pipeline.models.fpn import FPN
 from pipeline.models.mask_branch import MaskBranch
+from pipeline.models.normalise import Normalise
 
 PADDING_DIVISOR = 32  # padded sizes are multiples of it: down to this stride, every map fits exactly
 
@@ -68,9 +68,6 @@ class CondInstHeads(nn.Module):
 class CondInst(nn.Module):
     """The whole network.  Raises ValueError when the backbone lacks a stride that `model` asks for."""
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
     def __init__(self, model: params.CondInst, num_classes: int, backbone: Backbone) -> None:
         super().__init__()
         missing = set(model.mask_branch_skips) - set(backbone.channels)
@@ -81,24 +78,14 @@ class CondInst(nn.Module):
         self.backbone = backbone
         self.fpn = FPN(backbone.channels, model.fpn_channels, model.fpn_strides)
         self.heads = CondInstHeads(model, num_classes, backbone.channels)
-        self.reverse_channels = model.pixel_format == "bgr"
-        self.register_buffer("pixel_mean", torch.tensor(model.pixel_mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(model.pixel_std).view(3, 1, 1), persistent=False)
+        self.normalise = Normalise(
+            model.pixel_mean, model.pixel_std, reverse_channels=model.pixel_format == "bgr"
+        )
 
     def forward(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> CondInstOutputs:
         """images: (B, 3, H, W) float RGB, 0..255; sizes: (height, width) of each within its padding."""
         features = self.backbone(self.normalise(images, sizes))
         return self.heads(self.fpn(features), features)  # type: ignore[no-any-return]
-
-    def normalise(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-        """Subtract the mean and divide by the deviation; the padding stays zero *after* that."""
-        if self.reverse_channels:
-            images = images.flip(1)
-        images = (images - self.pixel_mean) / self.pixel_std
-        for image, (height, width) in zip(images, sizes, strict=True):
-            image[:, height:] = 0
-            image[:, :, width:] = 0
-        return images
 
 
 def build_condinst(model: params.CondInst, num_classes: int) -> CondInst:

@@ -1,8 +1,9 @@
-"""Feature pyramid network (arXiv 1612.03144) with the extra coarse levels of FCOS (arXiv 1904.01355)."""
+"""Feature pyramid network (arXiv 1612.03144), or with the extra coarse levels of FCOS (arXiv 1904.01355)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,12 +14,19 @@ class FPN(nn.Module):
 
     in_channels: stride -> channels of the backbone.  The levels whose stride the backbone has get a 1x1
     lateral and a 3x3 output convolution, without norm, and are summed from coarse to fine after nearest
-    enlargement.  Coarser levels come from stride-2 convolutions: the first of the last such output, each
-    further one of the ReLU of the level before it.  Raises ValueError when the finest stride, or one
-    between two that exist, is missing in the backbone.
+    enlargement.  coarser: how levels beyond the backbone's last are made: by stride-2 "convolutions" (FCOS),
+    the first of the last such output, each further one of the ReLU of the level before it; or by taking
+    every second pixel of the level before ("subsampling", the original).  Raises ValueError when the finest
+    stride, or one between two that exist, is missing in the backbone.
     """
 
-    def __init__(self, in_channels: dict[int, int], channels: int, strides: Sequence[int]) -> None:
+    def __init__(
+        self,
+        in_channels: dict[int, int],
+        channels: int,
+        strides: Sequence[int],
+        coarser: Literal["convolutions", "subsampling"] = "convolutions",
+    ) -> None:
         super().__init__()
         self.strides = tuple(strides)
         self.lateral_strides = tuple(stride for stride in strides if stride in in_channels)
@@ -30,8 +38,9 @@ class FPN(nn.Module):
             )
         self.lateral = nn.ModuleList(nn.Conv2d(in_channels[s], channels, 1) for s in self.lateral_strides)
         self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(count))
+        convolutions = self.strides[count:] if coarser == "convolutions" else ()
         self.extra = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, stride=2, padding=1) for _ in self.strides[count:]
+            nn.Conv2d(channels, channels, 3, stride=2, padding=1) for _ in convolutions
         )
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):
@@ -50,4 +59,6 @@ class FPN(nn.Module):
         levels = [conv(level) for conv, level in zip(self.output, reversed(merged), strict=True)]
         for index, conv in enumerate(self.extra):
             levels.append(conv(levels[-1] if index == 0 else F.relu(levels[-1])))
+        while len(levels) < len(self.strides):
+            levels.append(levels[-1][..., ::2, ::2])
         return levels

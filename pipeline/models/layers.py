@@ -30,9 +30,32 @@ def aligned_bilinear(maps: Tensor, factor: int) -> Tensor:
 
 def _interpolation(cells: int, factor: int, like: Tensor) -> Tensor:
     """(factor * cells, cells) matrix that enlarges one axis, of the dtype and device of `like`."""
-    reading = (torch.arange(factor * cells, device=like.device) - factor // 2) / factor
+    return _weights((torch.arange(factor * cells, device=like.device) - factor // 2) / factor, cells, like)
+
+
+def _weights(reading: Tensor, cells: int, like: Tensor) -> Tensor:
+    """(n, cells) shares of each cell in n linear readings at fractional indices, clamped to the axis."""
     distance = reading.clamp(0, cells - 1)[:, None] - torch.arange(cells, device=like.device)
     return (1 - distance.abs()).clamp(min=0).to(like.dtype)
+
+
+def resize_bilinear(maps: Tensor, height: int, width: int) -> Tensor:
+    """Resize (N, C, h, w) maps to (N, C, height, width), bilinearly, without antialiasing.
+
+    The usual alignment, of cells as squares (torch's `align_corners=False`); in the dtype of `maps`.
+    """
+    if maps.shape[-2:] == (height, width):
+        return maps
+    rows, columns = _square_cells(maps.shape[2], height, maps), _square_cells(maps.shape[3], width, maps)
+    with torch.autocast(maps.device.type, enabled=False):  # products for the reasons above
+        return rows @ maps @ columns.T
+
+
+def _square_cells(cells: int, size: int, like: Tensor) -> Tensor:
+    """(size, cells) matrix that resizes one axis, of the dtype and device of `like`."""
+    exact = torch.promote_types(like.dtype, torch.float32)
+    reading = (torch.arange(size, dtype=exact, device=like.device) + 0.5) * (cells / size) - 0.5
+    return _weights(reading, cells, like)
 
 
 def grid_points(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:

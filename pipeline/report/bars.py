@@ -1,4 +1,4 @@
-"""Bar charts: the headline figure and retention of every row, with intervals and seeds."""
+"""Bar charts: the headline figure, retention and mask IoU of the rows, with intervals and seeds."""
 
 from __future__ import annotations
 
@@ -30,19 +30,24 @@ class Bar:
 def bar_charts(data: ReportData) -> dict[str, tuple[str, Figure]]:
     """Name -> (caption, figure) of the bar charts that have something to show; call inside `settings`."""
     charts = {}
-    scores, kept = score_bars(data), retention_bars(data)
+    scores, kept, ious = score_bars(data), retention_bars(data), mask_iou_bars(data)
     if any(bar.value is not None for bar in scores):
         caption = data.headline[0].upper() + data.headline[1:]
         charts["ap"] = (caption, bar_figure(scores, f"{data.headline}, %"))
     if kept:
         charts["retention"] = ("Retention", bar_figure(kept, "% of the oracle's AP", reference=100.0))
+    if ious:
+        charts["mask_iou"] = ("Mask IoU in ground-truth boxes", bar_figure(ious, "mask IoU, %"))
     return charts
 
 
 def score_bars(data: ReportData) -> list[Bar]:
-    """The headline figure of every row, with its interval and its seeds."""
+    """The headline figure of every row that is compared by it, with its interval and its seeds."""
     slots = row_slots(data)
-    return [Bar(row.title, slots[row.name], row.score, row.interval, _seed_dots(row)) for row in data.rows]
+    return [
+        Bar(row.title, slots[row.name], row.score, row.interval, _seed_dots(row))
+        for row in data.headline_rows
+    ]
 
 
 def retention_bars(data: ReportData) -> list[Bar]:
@@ -52,6 +57,24 @@ def retention_bars(data: ReportData) -> list[Bar]:
         Bar(row.title, slots[row.name], row.retention, row.retention_interval)
         for row in data.rows
         if row.retention is not None and not row.is_oracle
+    ]
+
+
+def mask_iou_bars(data: ReportData) -> list[Bar]:
+    """Mask IoU of all rows that have it, where rows that have nothing else stand beside others; else none."""
+    if all(row.score is None for row in data.labelers):
+        return []
+    slots = row_slots(data)
+    return [
+        Bar(
+            row.title,
+            slots[row.name],
+            row.metrics["mask_iou"],
+            row.mask_iou_interval,
+            () if row.detects else _seed_dots(row),
+        )
+        for row in data.rows
+        if row.metrics.get("mask_iou") is not None
     ]
 
 

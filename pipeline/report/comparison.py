@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.data import Difference, ReportData, Row
-from pipeline.report.words import number, span
+from pipeline.report.words import number, span, unit
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,14 @@ class Column:
 def _metric(key: str) -> Callable[[Row], Cell]:
     def cell(row: Row) -> Cell:
         value = row.metrics.get(key)
-        return Cell(number(value), span(row.interval) if key == row.headline else "", value)
+        intervals = {"mask_iou": row.mask_iou_interval, row.headline: row.interval}
+        return Cell(number(value), span(intervals.get(key)), value)
 
     return cell
 
 
 def _retention(row: Row) -> Cell:
-    if row.is_oracle:
+    if row.is_oracle and row.detects:
         return Cell("oracle", value=row.retention)
     text = "–" if row.retention is None else f"{number(row.retention)} %"
     return Cell(text, span(row.retention_interval), row.retention)
@@ -44,7 +45,7 @@ def _retention(row: Row) -> Cell:
 
 def _seeds(row: Row) -> Cell:
     values = [value for value in row.seed_scores.values() if value is not None]
-    spread = f"AP {number(min(values))} to {number(max(values))}" if len(values) > 1 else ""
+    spread = f"{unit(row.headline)} {number(min(values))} to {number(max(values))}" if len(values) > 1 else ""
     return Cell(str(len(row.seeds)), spread, float(len(row.seeds)))
 
 
@@ -73,7 +74,8 @@ _COLUMNS = (
     Column("AP75", "mask AP at IoU 0.75", _metric("AP75")),
     Column(
         "Mask IoU",
-        "mean IoU of the mask given for each ground-truth box: mask quality without detection",
+        "mean IoU of the mask given for each ground-truth box: mask quality without detection; below it the"
+        " 95 % bootstrap interval",
         _metric("mask_iou"),
     ),
     Column(
@@ -87,7 +89,7 @@ _COLUMNS = (
     Column("APl", "mask AP of large objects", _metric("APl")),
     Column("mIoU", "mean IoU over classes, of all pixels", _metric("mIoU")),
     Column("mIoU + CRF", "mIoU after a dense CRF", _metric("mIoU_crf")),
-    Column("Seeds", "trainings from different seeds; below it the lowest and highest AP", _seeds),
+    Column("Seeds", "trainings from different seeds; below it the lowest and highest figure", _seeds),
     Column("Images", "training images", _images),
     Column("Params", "parameters of the model, in millions", _size),
 )
@@ -99,8 +101,10 @@ def columns(data: ReportData) -> list[Column]:
 
 
 def sees(row: Row) -> str:
-    """What supervision a row had, for people."""
-    return f"{row.supervision}, no training" if row.kind == "baseline" else row.supervision
+    """What supervision a row had, for people: "boxes", "boxes, through mal", "boxes, no training"."""
+    through = [f"through {row.through}"] if row.through else []
+    untrained = ["no training"] if row.kind == "baseline" else []
+    return ", ".join([row.supervision, *through, *untrained])
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,9 @@ class DifferenceLine:
     verdict: str
 
 
-def difference_lines(data: ReportData) -> list[DifferenceLine]:
+def difference_lines(differences: Sequence[Difference]) -> list[DifferenceLine]:
     """All pairs, the higher figure first, largest difference on top."""
-    lines = [_difference_line(_upright(item)) for item in data.differences]
+    lines = [_difference_line(_upright(item)) for item in differences]
     return sorted(lines, key=lambda line: (-line.item.difference, line.item.first, line.item.second))
 
 
@@ -133,12 +137,30 @@ def _difference_line(item: Difference) -> DifferenceLine:
     )
 
 
-def class_table(data: ReportData) -> list[tuple[str, Sequence[Cell]]]:
-    """Class -> AP of each row, in the order of data.categories."""
-    return [
-        (
-            name,
-            [Cell(number(value), value=value) for value in (row.per_category.get(name) for row in data.rows)],
-        )
-        for name in data.categories
-    ]
+@dataclass(frozen=True)
+class ClassTable:
+    """A figure by class: its title, the rows that are its columns, and class -> a cell of each row."""
+
+    title: str
+    rows: tuple[Row, ...]
+    lines: list[tuple[str, list[Cell]]]
+
+
+def class_tables(data: ReportData) -> list[ClassTable]:
+    """One table for each headline figure, since AP and mask IoU cannot stand beside each other."""
+    tables = []
+    for headline in dict.fromkeys((data.headline_metric, "mask_iou")):
+        rows = tuple(row for row in data.rows if row.headline == headline)
+        named = {name for row in rows for name in row.per_category}
+        lines = [
+            (name, [_class_cell(row, name) for row in rows]) for name in data.categories if name in named
+        ]
+        if lines:
+            figure = unit(headline)
+            tables.append(ClassTable(f"{figure[0].upper()}{figure[1:]} by class", rows, lines))
+    return tables
+
+
+def _class_cell(row: Row, name: str) -> Cell:
+    value = row.per_category.get(name)
+    return Cell(number(value), value=value)

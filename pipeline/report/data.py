@@ -8,8 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-HEADLINES = {"AP": "mask AP", "box_AP": "box AP"}
+HEADLINES = {"AP": "mask AP", "box_AP": "box AP", "mask_iou": "mask IoU"}
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "boundary_AP", "mIoU", "mIoU_crf", "mask_iou", "box_AP")
+
+
+Rank = Literal["best", "median", "worst", "sample"]
 
 
 @dataclass(frozen=True)
@@ -19,17 +22,23 @@ class Interval:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, limits: list[float] | None) -> Interval | None:
+        """From [low, high] as the metrics hold it; None stays None."""
+        return cls(*limits) if limits else None
+
 
 @dataclass(frozen=True)
 class Row:
     """One row of the comparison: a trained run, or a baseline without training.
 
-    supervision: "masks" or "boxes"; oracle: a row's name, its own for an oracle, or "none"; metrics: METRICS
-    -> percent, mean over seeds, None where it could not be computed; headline: the metric that seed_scores
-    (of each seed), interval, retention (percent of the oracle's), per_category (class -> percent) and the
-    differences are about: box_AP when the objects of val have no masks; not_computed: one line per figure
-    that is missing, with the reason; settings: section -> key -> value, as in params.yaml; environment:
-    versions and hardware that trained it.
+    supervision: "masks" or "boxes", what people annotated; through: the run whose pseudo-labels of them it
+    is trained on, or ""; oracle: a row's name, its own for an oracle, or "none"; metrics: METRICS -> percent,
+    mean over seeds, None where it could not be computed; headline: the metric that seed_scores (of each
+    seed), interval, retention (percent of the oracle's), per_category (class -> percent) and the differences
+    are about: box_AP when the objects of val have no masks, mask_iou of a run that gives masks to given
+    boxes; not_computed: one line per figure that is missing, with the reason; settings: section -> key ->
+    value, as in params.yaml; environment: versions and hardware that trained it.
     """
 
     name: str
@@ -46,10 +55,12 @@ class Row:
     headline: str = "AP"
     seed_scores: dict[int, float | None] = field(default_factory=dict)
     interval: Interval | None = None
+    mask_iou_interval: Interval | None = None
     retention: float | None = None
     retention_interval: Interval | None = None
     per_category: dict[str, float | None] = field(default_factory=dict)
     not_computed: tuple[str, ...] = ()
+    through: str = ""
     labelled_fraction: float | None = None
     train_images: int | None = None
     params_million: float | None = None
@@ -62,6 +73,11 @@ class Row:
         return self.metrics.get(self.headline)
 
     @property
+    def detects(self) -> bool:
+        """Whether the row finds objects by itself, rather than give masks to the ground-truth boxes."""
+        return self.headline != "mask_iou"
+
+    @property
     def is_oracle(self) -> bool:
         """Whether the row is its own oracle: the full supervision that others are measured against."""
         return self.oracle == self.name
@@ -69,7 +85,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """Headline figure of `first` minus that of `second` in points, on the same images.
+    """A figure (the headline, or mask IoU) of `first` minus that of `second` in points, on the same images.
 
     within_noise: whether the interval holds 0; both None when there is no honest interval.
     """
@@ -108,16 +124,44 @@ class Shape:
 class Scene:
     """A gallery image: the same for all rows, which show their N best detections of its N objects.
 
-    image: (H, W, 3) uint8 RGB; quality: row -> mean IoU over the objects, percent, or None.
+    A row that does not detect shows the masks it gives to the boxes of the N objects.  rank: "sample" where
+    images cannot be ranked; image: (H, W, 3) uint8 RGB; quality: row -> mean IoU over the objects, percent,
+    or None.
     """
 
     image_id: int
     file_name: str
-    rank: Literal["best", "median", "worst"]
+    rank: Rank
     image: NDArray[np.uint8]
     truth: tuple[Shape, ...]
     predictions: dict[str, tuple[Shape, ...]]
     quality: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class PseudoLabelSet:
+    """A label set of masks that a run gave to the boxes of another label set, and how good they are.
+
+    labeler: the run's name; boxes: the other label set; objects, of which `missing` have no pseudo-label (as
+    too small a box has none), `empty` have an empty one and `compared` have one and a ground-truth mask;
+    figures, in percent over the compared objects, None where undefined, absent without ground-truth masks:
+    mask_iou, small, medium, large (mean IoU, and by COCO's sizes), half (share with IoU 0.5 or more),
+    class_mean (mean over classes); intervals: of mask_iou and half; not_computed: as for a row; labeling:
+    key -> value, as in params.yaml.
+    """
+
+    name: str
+    labeler: str
+    seed: int
+    boxes: str
+    objects: int
+    missing: int
+    empty: int
+    compared: int
+    figures: dict[str, float | None]
+    intervals: dict[str, Interval | None]
+    not_computed: tuple[str, ...]
+    labeling: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -138,8 +182,9 @@ class DataSummary:
 class ReportData:
     """All of one benchmark's report.
 
-    ranked_by: the row whose quality chose the gallery's images, "" without a gallery; stand_ins: rows
-    whose backbone start is the demo's stand-in for downloaded weights.
+    differences: of the headline figure, between the rows that are compared by it; mask_iou_differences:
+    between all rows that have mask IoU; ranked_by: the row whose quality chose the gallery's images, "" if
+    none could; stand_ins: rows whose backbone start is the demo's stand-in for downloaded weights.
     """
 
     benchmark: str
@@ -149,6 +194,8 @@ class ReportData:
     curves: dict[str, tuple[Curve, ...]]
     scenes: tuple[Scene, ...]
     summary: DataSummary
+    mask_iou_differences: tuple[Difference, ...] = ()
+    pseudo_labels: tuple[PseudoLabelSet, ...] = ()
     ranked_by: str = ""
     stand_ins: tuple[str, ...] = ()
 
@@ -160,9 +207,24 @@ class ReportData:
         raise KeyError(name)
 
     @property
+    def headline_metric(self) -> str:
+        """The metric that rows are compared by: that of the rows that detect; without any, mask IoU."""
+        return next((row.headline for row in self.rows if row.detects), "mask_iou" if self.rows else "AP")
+
+    @property
     def headline(self) -> str:
-        """The metric that rows are compared by, for people: "mask AP" or "box AP"."""
-        return HEADLINES[self.rows[0].headline] if self.rows else HEADLINES["AP"]
+        """The metric that rows are compared by, for people: "mask AP", "box AP" or "mask IoU"."""
+        return HEADLINES[self.headline_metric]
+
+    @property
+    def headline_rows(self) -> tuple[Row, ...]:
+        """The rows that are compared by the headline: all, or all but those that do not detect."""
+        return tuple(row for row in self.rows if row.headline == self.headline_metric)
+
+    @property
+    def labelers(self) -> tuple[Row, ...]:
+        """The rows that give masks to given boxes, where those that detect set the headline."""
+        return tuple(row for row in self.rows if not row.detects and self.headline_metric != row.headline)
 
     @property
     def categories(self) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.report.data import ReportData, Scene, Shape
+from pipeline.report.data import ReportData, Row, Scene, Shape
 from pipeline.report.figures import shorten
 from pipeline.report.palette import FALSE_ALARM, HIT, INK, MISS, MUTED, RUNS
+from pipeline.report.words import number
 
 LONG_SIDE = 384  # pixels of a panel: small images are enlarged by a whole number, large ones reduced
 FILL = 145  # opacity, 0..255, of a coloured region
@@ -142,6 +143,17 @@ def count_objects(shapes: tuple[Shape, ...]) -> list[tuple[str, int]]:
     """Which classes the shapes are of and how often, most frequent first; without crowds."""
     counts = Counter(shape.category for shape in shapes if not shape.crowd)
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def row_note(data: ReportData, scene: Scene, row: Row) -> str:
+    """How well a row does in a scene, for people: "82 % mean IoU, 1 box without a mask"; "" if unknown."""
+    figure = "mean box IoU" if data.headline_metric == "box_AP" else "mean IoU"
+    quality = scene.quality.get(row.name)
+    notes = [] if quality is None else [f"{number(quality, 0)} % {figure}"]
+    empty = sum(shape.mask is not None and not shape.mask.any() for shape in scene.predictions[row.name])
+    if empty and not row.detects:
+        notes.append(f"{empty} {'box' if empty == 1 else 'boxes'} without a mask")
+    return ", ".join(notes)
 
 
 def data_uri(picture: Picture) -> str:

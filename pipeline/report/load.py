@@ -5,17 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from pipeline.data.images import ImageStore
 from pipeline.errors import UserError
-from pipeline.evaluation.results import category_names
+from pipeline.evaluation.results import category_names, without_mask
 from pipeline.files import read_json
 from pipeline.layout import Layout
 from pipeline.params import Baseline, Params, Run
 from pipeline.report.curves import read_curve
-from pipeline.report.data import Curve, DataSummary, Difference, Interval, ReportData, Row, Scene
-from pipeline.report.scenes import make_scenes
+from pipeline.report.data import (
+    Curve,
+    DataSummary,
+    Difference,
+    Interval,
+    ReportData,
+    Row,
+    Scene,
+)
+from pipeline.report.pseudo_labels import load_set
+from pipeline.report.scenes import Predictions, make_scenes
 
-_HEADLINES = {"mask": "AP", "box": "box_AP"}
+_HEADLINES = {"mask": "AP", "box": "box_AP", "mask_iou": "mask_iou"}
 
 
 def load_report_data(root: Path, params: Params) -> ReportData:
@@ -33,7 +44,9 @@ def load_report_data(root: Path, params: Params) -> ReportData:
             benchmark=params.benchmark,
             title=params.report.title,
             rows=rows,
-            differences=_differences(comparison),
+            differences=_differences(comparison["differences"], "AP"),
+            mask_iou_differences=_differences(comparison["mask_iou_differences"], "mask_iou"),
+            pseudo_labels=tuple(load_set(layout, name, row) for name, row in params.pseudo_labels.items()),
             curves=_curves(layout, params),
             scenes=scenes,
             summary=_summary(layout, params),
@@ -60,16 +73,18 @@ def _row(layout: Layout, params: Params, comparison: dict[str, Any], name: str) 
     missing = list(metrics["not_computed"])
     if retention["reason"] and compared["oracle"] != "none":
         missing.append(f"retention: {retention['reason']}")
+    headline, intervals = compared["headline"], compared["interval"]
     figures = {
         "name": name,
         "oracle": compared["oracle"],
         "metrics": _figures(metrics),
         "headline": _HEADLINES[metrics["headline"]],
-        "seed_scores": {int(seed): value for seed, value in compared["seeds"]["AP"].items()},
-        "interval": _interval(compared["interval"]["AP"]),
+        "seed_scores": {int(seed): value for seed, value in compared["seeds"][headline].items()},
+        "interval": Interval.of(intervals[headline]),
+        "mask_iou_interval": Interval.of(intervals["mask_iou"]),
         "retention": retention["value"],
-        "retention_interval": _interval(retention["interval"]),
-        "per_category": metrics["per_category_AP"],
+        "retention_interval": Interval.of(retention["interval"]),
+        "per_category": _per_category(metrics),
         "not_computed": tuple(missing),
     }
     if name in params.runs:
@@ -83,19 +98,29 @@ def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
     return {
         **{name: mask.get(name) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")},
         "boundary_AP": metrics.get("boundary", {}).get("AP"),
-        "box_AP": metrics["box"]["AP"],
+        "box_AP": metrics.get("box", {}).get("AP"),
         "mask_iou": metrics.get("mask_iou", {}).get("mean"),
     }
 
 
+def _per_category(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """Class -> headline figure; empty where it was not computed."""
+    if metrics["headline"] == "mask_iou":
+        return dict(metrics.get("mask_iou", {}).get("per_category", {}))
+    return dict(metrics["per_category_AP"])
+
+
 def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, Any]:
     model = read_json(layout.model(name, run.seeds[0]) / "model.json")
-    sections = {
+    sections: dict[str, BaseModel] = {
         "run": run,
         "method": params.methods[run.settings],
         "model": params.models[run.model],
         "backbone": params.backbones[run.backbone],
     }
+    if run.labels in params.pseudo_labels:
+        sections["pseudo_labels"] = params.pseudo_labels[run.labels]
+    supervision, through = _supervision(params, run.labels)
     return {
         "title": run.title,
         "kind": "run",
@@ -103,7 +128,8 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
         "method": run.method,
         "model": run.model,
         "labels": run.labels,
-        "supervision": params.labels[run.labels].kind,
+        "supervision": supervision,
+        "through": through,
         "seeds": run.seeds,
         "labelled_fraction": 1.0,
         "train_images": model["train_images"],
@@ -116,6 +142,7 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
 def _of_baseline(params: Params, baseline: Baseline) -> dict[str, Any]:
     """A baseline has the supervision, task and seeds of the run whose boxes it fills, and no network."""
     source = params.runs[baseline.detections]
+    supervision, through = _supervision(params, source.labels)
     return {
         "title": baseline.title,
         "kind": "baseline",
@@ -123,21 +150,24 @@ def _of_baseline(params: Params, baseline: Baseline) -> dict[str, Any]:
         "method": baseline.kind,
         "model": "",
         "labels": "",
-        "supervision": params.labels[source.labels].kind,
+        "supervision": supervision,
+        "through": through,
         "seeds": source.seeds,
         "settings": {"baseline": baseline.model_dump()},
     }
 
 
-def _interval(limits: list[float] | None) -> Interval | None:
-    return Interval(*limits) if limits else None
+def _supervision(params: Params, labels: str) -> tuple[str, str]:
+    """What people annotated for a label set, and the run that made its masks of that, "" for none."""
+    made = params.pseudo_labels.get(labels)
+    return params.supervision(labels), made.labeler if made else ""
 
 
-def _differences(comparison: dict[str, Any]) -> tuple[Difference, ...]:
+def _differences(items: list[dict[str, Any]], figure: str) -> tuple[Difference, ...]:
     return tuple(
-        Difference(item["a"], item["b"], item["AP"], _interval(item["interval"]), item["within_noise"])
-        for item in comparison["differences"]
-        if item["AP"] is not None
+        Difference(item["a"], item["b"], item[figure], Interval.of(item["interval"]), item["within_noise"])
+        for item in items
+        if item[figure] is not None
     )
 
 
@@ -146,19 +176,25 @@ def _curves(layout: Layout, params: Params) -> dict[str, tuple[Curve, ...]]:
 
 
 def _scenes(layout: Layout, params: Params, rows: tuple[Row, ...]) -> tuple[str, tuple[Scene, ...]]:
-    """The row that ranks the images (the first oracle, else the first run) and the gallery; first seeds."""
-    runs = [row for row in rows if row.kind == "run"]
-    ranked_by = next((row.name for row in runs if row.is_oracle), runs[0].name if runs else "")
-    detections = {row.name: layout.predictions(row.name, row.seeds[0]) / "detections.json" for row in rows}
-    readers = {name: lambda path=path: read_json(path) for name, path in detections.items()}
-    scenes = make_scenes(
-        read_json(layout.annotations("val")),
-        ImageStore.open(layout.prepared / "val", layout.root),
-        readers,
-        ranked_by,
-        params.report.gallery,
-    )
-    return ranked_by, scenes
+    """The row that ranks the images and the gallery, both of the rows' first seeds.
+
+    It is the first oracle, else the first run that detects, else the first run.  Without ground-truth masks
+    the quality of masks in given boxes is unknown, and only a run that detects can rank.
+    """
+    annotations = read_json(layout.annotations("val"))
+    masks = not without_mask(annotations)
+    able = [row for row in rows if row.kind == "run" and (row.detects or masks)]
+    best = min(able, key=lambda row: (not row.is_oracle, not row.detects), default=None)
+    ranked_by = best.name if best else ""
+    store = ImageStore.open(layout.prepared / "val", layout.root)
+    predictions = {row.name: _predictions(layout, row) for row in rows}
+    return ranked_by, make_scenes(annotations, store, predictions, ranked_by, params.report.gallery)
+
+
+def _predictions(layout: Layout, row: Row) -> Predictions:
+    name = "detections.json" if row.detects else "in_boxes.json"
+    path = layout.predictions(row.name, row.seeds[0]) / name
+    return Predictions(lambda: read_json(path), in_boxes=not row.detects)
 
 
 def _summary(layout: Layout, params: Params) -> DataSummary:

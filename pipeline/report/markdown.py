@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from pipeline.report.comparison import class_table, columns, difference_lines, sees
+from pipeline.report.comparison import class_tables, columns, sees
 from pipeline.report.data import ReportData
-from pipeline.report.page import environment
+from pipeline.report.page import difference_tables, environment
+from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
 from pipeline.report.words import summary, warnings
 
 PICTURES = {
-    "ap.png": "AP of every row, with its interval",
+    "ap.png": "The headline figure of every row, with its interval",
     "retention.png": "Share of the oracle's AP that each row retains",
+    "mask_iou.png": "Mask IoU in ground-truth boxes, with its interval",
     "curves.png": "Learning curves",
-    "gallery.png": "Best, median and worst images",
+    "gallery.png": "Images of the gallery, with what every row makes of them",
 }
 
 
@@ -29,8 +31,12 @@ def report_md(data: ReportData, pictures: Iterable[str]) -> str:
         warnings=warnings(data),
         columns=columns(data),
         sees=sees,
-        differences=difference_lines(data),
-        classes=class_table(data),
+        differences=difference_tables(data),
+        classes=class_tables(data),
+        pseudo_headings=HEADINGS,
+        pseudo_sets=set_lines(data),
+        pseudo_notes=set_notes(data),
+        origin=origin,
         pictures=[(name, PICTURES[name]) for name in PICTURES if name in set(pictures)],
     )
 

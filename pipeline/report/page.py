@@ -10,8 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.report import bars, figures, gallery, learning, palette
-from pipeline.report.comparison import class_table, columns, difference_lines, sees
+from pipeline.report.comparison import DifferenceLine, class_tables, columns, difference_lines, sees
 from pipeline.report.data import ReportData, Row
+from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
 from pipeline.report.published import compare
 from pipeline.report.words import leading_row, number, span, summary, warnings
 
@@ -47,8 +48,12 @@ def page_html(data: ReportData) -> str:
             tiles=tiles(data),
             columns=columns(data),
             sees=sees,
-            differences=difference_lines(data),
-            classes=class_table(data),
+            differences=difference_tables(data),
+            classes=class_tables(data),
+            pseudo_headings=HEADINGS,
+            pseudo_sets=set_lines(data),
+            pseudo_notes=set_notes(data),
+            origin=origin,
             bars=_bars(data),
             curves=_curves(data),
             scenes=_scenes(data),
@@ -65,42 +70,44 @@ def _asset(name: str) -> Markup:
     return Markup(files("pipeline.report").joinpath(name).read_text(encoding="utf-8"))
 
 
+def difference_tables(data: ReportData) -> list[tuple[str, list[DifferenceLine]]]:
+    """(figure, its differences between rows) of each figure with any, the headline first."""
+    tables = {data.headline: difference_lines(data.differences)}
+    tables["mask IoU"] = difference_lines(data.mask_iou_differences)
+    return [(figure, lines) for figure, lines in tables.items() if lines]
+
+
 def tiles(data: ReportData) -> list[tuple[str, str, str]]:
     """The headline figures as (what it is, figure, interval or note)."""
     best = leading_row(data)
-    if best is None:
-        return []
-    shown = [
-        (
-            f"{data.headline} of {best.title}",
-            number(best.score),
-            f"95 %: {span(best.interval)}" if best.interval else "",
-        )
-    ]
-    if best.retention is not None and not best.is_oracle:
-        oracle = data.row(best.oracle)
-        inside = f"95 %: {span(best.retention_interval, 0)} %" if best.retention_interval else ""
-        shown.insert(
-            0, (f"of the oracle's AP, reached by {best.title}", f"{number(best.retention, 0)} %", inside)
-        )
-        shown.append(
-            (
-                f"{data.headline} of the oracle, {oracle.title}",
-                number(oracle.score),
-                f"95 %: {span(oracle.interval)}" if oracle.interval else "",
-            )
-        )
-    untrained = [row for row in data.rows if row.kind == "baseline" and row.score is not None]
-    if untrained:
-        top = max(untrained, key=lambda row: row.score or 0.0)
-        shown.append(
-            (
-                f"{data.headline} of {top.title}, without training",
-                number(top.score),
-                f"95 %: {span(top.interval)}" if top.interval else "",
-            )
-        )
+    labeler = max(data.labelers, key=_score, default=None)
+    shown = []
+    if best is not None:
+        shown.append(_score_tile(f"{data.headline} of {best.title}", best))
+        if best.retention is not None and not best.is_oracle:
+            oracle = data.row(best.oracle)
+            shown.insert(0, _retention_tile(best))
+            shown.append(_score_tile(f"{data.headline} of the oracle, {oracle.title}", oracle))
+        untrained = [row for row in data.headline_rows if row.kind == "baseline" and row.score is not None]
+        if untrained:
+            top = max(untrained, key=_score)
+            shown.append(_score_tile(f"{data.headline} of {top.title}, without training", top))
+    if labeler is not None and labeler.score is not None:
+        shown.append(_score_tile(f"mask IoU of {labeler.title}, in ground-truth boxes", labeler))
     return shown
+
+
+def _score(row: Row) -> float:
+    return row.score or 0.0
+
+
+def _score_tile(label: str, row: Row) -> tuple[str, str, str]:
+    return label, number(row.score), f"95 %: {span(row.interval)}" if row.interval else ""
+
+
+def _retention_tile(row: Row) -> tuple[str, str, str]:
+    inside = f"95 %: {span(row.retention_interval, 0)} %" if row.retention_interval else ""
+    return f"of the oracle's AP, reached by {row.title}", f"{number(row.retention, 0)} %", inside
 
 
 def _bars(data: ReportData) -> list[tuple[str, Markup]]:
@@ -141,6 +148,7 @@ def _scenes(data: ReportData) -> list[dict[str, Any]]:
                     row.name: gallery.data_uri(gallery.row_overlay(scene, row.name, colors))
                     for row in data.rows
                 },
+                "notes": {row.name: gallery.row_note(data, scene, row) for row in data.rows},
             }
         )
     return made

@@ -11,8 +11,10 @@ from importlib.resources import files
 
 from pipeline.report.data import ReportData, Row
 
-# What a row of ours is called in published.csv, by the kind of its method.
-METHODS = {"supervised": "CondInst", "boxinst": "BoxInst", "boxteacher": "BoxTeacher", "mal": "MAL"}
+# What a row of ours is called in published.csv, by the kind of its method: of a supervised one on people's
+# masks by its network, of one on pseudo-labels by the method that made them.
+METHODS = {"boxinst": "BoxInst", "boxteacher": "BoxTeacher", "mal": "MAL"}
+NETWORKS = {"condinst": "CondInst", "mask_rcnn": "Mask R-CNN"}
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,23 @@ def compare(data: ReportData) -> list[Compared]:
     """For each published method that has a trained row: ours, theirs, and what differs between the two."""
     facts = [fact for fact in read_published() if fact.metric == "mask_AP" and fact.value is not None]
     compared = []
-    for kind, name in METHODS.items():
-        rows = tuple(row for row in data.rows if row.kind == "run" and row.method == kind)
-        theirs = [fact for fact in facts if fact.method.split()[0] == name]
+    for name in (*NETWORKS.values(), *METHODS.values()):
+        rows = tuple(
+            row for row in data.rows if row.kind == "run" and row.detects and called(data, row) == name
+        )
+        theirs = [fact for fact in facts if f"{fact.method} ".startswith(f"{name} ")]
         if rows and theirs:
             theirs.sort(key=lambda fact: (fact.dataset, fact.split != "val2017", fact.backbone, fact.method))
             compared.append(Compared(name, rows, tuple(theirs), what_differs(data, rows)))
     return compared
+
+
+def called(data: ReportData, row: Row) -> str:
+    """What a run's method is called in published.csv, "" if it is not in there."""
+    method = data.row(row.through).method if row.through else row.method
+    if method == "supervised":
+        return NETWORKS.get(row.settings.get("model", {}).get("architecture", ""), "")
+    return METHODS.get(method, "")
 
 
 def what_differs(data: ReportData, rows: tuple[Row, ...]) -> tuple[str, ...]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from pipeline.data.images import ImageStore
-from pipeline.evaluation.per_image import per_image_quality
+from pipeline.evaluation.per_image import in_box_quality, per_image_quality
 from pipeline.evaluation.results import Annotations, Detection, category_names, objects
-from pipeline.report.data import Scene, Shape
+from pipeline.report.data import Rank, Scene, Shape
 
-Rank = Literal["best", "median", "worst"]
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a row predicts: reads its detections or, with in_boxes, its masks for the ground-truth boxes."""
+
+    read: Callable[[], list[dict[str, Any]]]
+    in_boxes: bool = False
 
 
 def pick_images(quality: Mapping[int, float], count: int) -> dict[int, Rank]:
@@ -50,25 +57,44 @@ def best_detections(annotations: Annotations, detections: list[Detection]) -> li
     ]
 
 
+def boxes_with_masks(annotations: Annotations, in_boxes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The masks given for the objects' boxes, each with image, class and box of its object; no score."""
+    given = {entry["annotation_id"]: entry["segmentation"] for entry in in_boxes}
+    return [
+        {key: item[key] for key in ("image_id", "category_id", "bbox")} | {"segmentation": given[item["id"]]}
+        for item in objects(annotations)
+        if item["id"] in given
+    ]
+
+
+def sample_images(annotations: Annotations, count: int) -> dict[int, Rank]:
+    """At most `count` images with objects, evenly spread over their ids, where none can be called best."""
+    images = sorted({item["image_id"] for item in objects(annotations)})
+    places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return {images[place]: "sample" for place in places}
+
+
 def make_scenes(
     annotations: Annotations,
     store: ImageStore,
-    rows: Mapping[str, Callable[[], list[Detection]]],
+    rows: Mapping[str, Predictions],
     ranked_by: str,
     count: int,
 ) -> tuple[Scene, ...]:
-    """The gallery.  rows: row -> reads its detections, one row at a time; ranked_by: one of the rows."""
-    if not count or ranked_by not in rows:
+    """The gallery: `count` images of each rank by the quality of the row `ranked_by`.
+
+    With ranked_by "" they are 3 * `count` images that are spread evenly.  One row is read at a time.
+    """
+    if not count or not rows:
         return ()
-    ranks = pick_images(
-        per_image_quality(annotations, best_detections(annotations, rows[ranked_by]()), 0.0), count
-    )
+    ranks = sample_images(annotations, 3 * count)
+    if ranked_by:
+        ranks = pick_images(_shown(annotations, rows[ranked_by])[1], count)
     chosen = {
         **annotations,
         "annotations": [item for item in annotations["annotations"] if item["image_id"] in ranks],
     }
-    shown = {name: best_detections(chosen, read()) for name, read in rows.items()}
-    quality = {name: per_image_quality(chosen, found, 0.0) for name, found in shown.items()}
+    shown = {name: _shown(chosen, row) for name, row in rows.items()}
     names, images = category_names(annotations), {item["id"]: item for item in annotations["images"]}
     return tuple(
         Scene(
@@ -79,12 +105,24 @@ def make_scenes(
             _shapes(names, [item for item in chosen["annotations"] if item["image_id"] == image]),
             {
                 name: _shapes(names, [item for item in found if item["image_id"] == image])
-                for name, found in shown.items()
+                for name, (found, _) in shown.items()
             },
-            {name: 100 * values[image] for name, values in quality.items()},
+            {
+                name: 100 * quality[image] if image in quality else None
+                for name, (_, quality) in shown.items()
+            },
         )
         for image, rank in ranks.items()
     )
+
+
+def _shown(annotations: Annotations, row: Predictions) -> tuple[list[dict[str, Any]], dict[int, float]]:
+    """What the gallery shows of a row, and its quality in [0, 1] per image."""
+    read = row.read()
+    if row.in_boxes:
+        return boxes_with_masks(annotations, read), in_box_quality(annotations, read)
+    found = best_detections(annotations, read)
+    return found, per_image_quality(annotations, found, 0.0)
 
 
 def _shapes(names: dict[int, str], items: list[dict[str, Any]]) -> tuple[Shape, ...]:

@@ -48,7 +48,8 @@ def results_csv(data: ReportData) -> str:
     """The comparison, one line per row, with the columns RESULTS in that order.
 
     AP, IoU and retention in percent, means over the seeds listed in `seed`; empty = does not apply or could
-    not be computed.  `ci_*` is the 95 % interval of AP.
+    not be computed.  `ci_*` is the 95 % interval of AP or, of a row that gives masks to given boxes, of mask
+    IoU.  `supervision` is what people annotated, `labels` the label set that was trained on.
     """
     return csv_text(RESULTS, [_result(row) for row in data.rows])
 
@@ -76,6 +77,7 @@ def _result(row: Row) -> dict[str, str]:
     texts["labelled_fraction"] = "" if row.labelled_fraction is None else f"{row.labelled_fraction:g}"
     if row.headline == "AP":
         texts["retention"] = fixed(row.retention, 1)
+    if row.headline in RESULTS:
         texts["ci_low"] = fixed(row.interval.low if row.interval else None, 2)
         texts["ci_high"] = fixed(row.interval.high if row.interval else None, 2)
     texts["train_images"] = "" if row.train_images is None else str(row.train_images)

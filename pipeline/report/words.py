@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report.data import Difference, Interval, ReportData, Row
+from pipeline.report.data import HEADLINES, Difference, Interval, ReportData, Row
 
 OTHERS = 5  # rows that the summary sets beside the leading one
 
@@ -20,6 +20,11 @@ def span(interval: Interval | None, digits: int = 1) -> str:
     return f"{number(interval.low, digits)} to {number(interval.high, digits)}" if interval else ""
 
 
+def unit(headline: str) -> str:
+    """What a headline figure is called beside a number, where it need not be told from its like."""
+    return "AP" if headline == "AP" else HEADLINES[headline]
+
+
 def quoted(row: Row) -> str:
     """A row's title in quotation marks, since it may be several words with commas."""
     return f"“{row.title}”"
@@ -27,7 +32,7 @@ def quoted(row: Row) -> str:
 
 def leading_row(data: ReportData) -> Row | None:
     """The weakly supervised run with the best headline figure; else the best run; None without any."""
-    runs = [row for row in data.rows if row.kind == "run" and row.score is not None]
+    runs = [row for row in data.headline_rows if row.kind == "run" and row.score is not None]
     weak = [row for row in runs if not row.is_oracle and row.supervision != "masks"]
     return max(weak or runs, key=lambda row: row.score or 0.0, default=None)
 
@@ -36,29 +41,53 @@ def summary(data: ReportData) -> str:
     """One paragraph: what the best weakly supervised run reaches, and how the others stand to it."""
     best = leading_row(data)
     if best is None:
-        return f"No {data.headline} could be computed. Learning curves and predictions are below."
+        nothing = f"No {data.headline} could be computed. Learning curves and predictions are below."
+        return " ".join([nothing, *_labelers(data)])
     sentences = [_headline(data, best)]
-    others = [row for row in data.rows if row.name not in (best.name, best.oracle) and row.score is not None]
+    others = [
+        row
+        for row in data.headline_rows
+        if row.name not in (best.name, best.oracle) and row.score is not None
+    ]
     if others:
         sentences.append(f"In comparison: {'; '.join(_beside(data, best, row) for row in others[:OTHERS])}.")
     if len(others) > OTHERS:
         sentences.append(f"{len(others) - OTHERS} more in the table.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *_labelers(data)])
+
+
+def _labelers(data: ReportData) -> list[str]:
+    """A sentence on the rows that give masks to given boxes, beside others that set the headline."""
+    reached = [
+        f"{quoted(row)}, {number(row.score)} mask IoU{_inside(row)}"
+        for row in data.labelers
+        if row.score is not None
+    ]
+    return [f"Given the ground-truth boxes: {'; '.join(reached)}."] if reached else []
+
+
+def _inside(row: Row) -> str:
+    return f" (95 % interval {span(row.interval)})" if row.interval else ""
 
 
 def _headline(data: ReportData, best: Row) -> str:
     if best.retention is None or best.is_oracle:
-        inside = f" (95 % interval {span(best.interval)})" if best.interval else ""
-        lacks = "" if best.is_oracle else "; what share of an oracle's that is, is not known"
-        reached = f"{number(best.score)} {data.headline}{inside}{lacks}"
-        return f"{quoted(best)}, trained on {best.supervision}, reaches {reached}."
+        known = best.is_oracle or not best.detects  # masks in given boxes have no oracle
+        lacks = "" if known else "; what share of an oracle's that is, is not known"
+        reached = f"{number(best.score)} {data.headline}{_inside(best)}{lacks}"
+        return f"{quoted(best)}, trained on {best.supervision}{_through(data, best)}, reaches {reached}."
     oracle = data.row(best.oracle)
     inside = f"; 95 % interval {span(best.retention_interval, 0)} %" if best.retention_interval else ""
     return (
-        f"{quoted(best)}, trained on {best.supervision} alone, reaches {number(best.retention, 0)} % of"
+        f"{quoted(best)}, trained on {best.supervision} alone{_through(data, best)}, reaches"
+        f" {number(best.retention, 0)} % of"
         f" its oracle {quoted(oracle)}, trained on {oracle.supervision}"
         f" ({number(best.score)} of {number(oracle.score)} {data.headline}{inside})."
     )
+
+
+def _through(data: ReportData, row: Row) -> str:
+    return f", through the masks of {quoted(data.row(row.through))}" if row.through else ""
 
 
 def _beside(data: ReportData, best: Row, row: Row) -> str:
@@ -70,12 +99,17 @@ def _beside(data: ReportData, best: Row, row: Row) -> str:
         else f"level with {quoted(best)}"
     )
     noise = ", within the noise" if _noise(data, row.name, best.name) else ""
-    return f"{quoted(row)}, {number(row.score)} AP ({side}{noise})"
+    name = "AP" if row.detects else "mask IoU"
+    return f"{quoted(row)}, {number(row.score)} {name} ({side}{noise})"
 
 
 def _noise(data: ReportData, first: str, second: str) -> bool:
-    pair = {first, second}
-    return any({item.first, item.second} == pair and bool(item.within_noise) for item in data.differences)
+    return any({item.first, item.second} == {first, second} and item.within_noise for item in _compared(data))
+
+
+def _compared(data: ReportData) -> tuple[Difference, ...]:
+    """Differences of the page's headline figure."""
+    return data.mask_iou_differences if data.headline_metric == "mask_iou" else data.differences
 
 
 def warnings(data: ReportData) -> list[str]:
@@ -90,13 +124,15 @@ def warnings(data: ReportData) -> list[str]:
 
 
 def _noisy(data: ReportData) -> list[str]:
-    noisy = [item for item in data.differences if item.within_noise]
-    if not noisy:
-        return []
-    pairs = "; ".join(_pair(data, item) for item in noisy)
+    """The differences within the noise: of the headline, and of mask IoU to the rows that have it alone."""
+    alone = {row.name for row in data.labelers}
+    to_labelers = [item for item in data.mask_iou_differences if {item.first, item.second} & alone]
+    groups = [(data.headline, _compared(data)), ("mask IoU", to_labelers)]
     return [
-        f"These differences of {data.headline} lie within the noise of the validation images, so do not rank"
-        f" the rows by them: {pairs}."
+        f"These differences of {figure} lie within the noise of the validation images, so do not rank"
+        f" the rows by them: {'; '.join(_pair(data, item) for item in noisy)}."
+        for figure, items in groups
+        if (noisy := [item for item in items if item.within_noise])
     ]
 
 
@@ -109,6 +145,7 @@ def _pair(data: ReportData, item: Difference) -> str:
 
 def _seeds(data: ReportData) -> list[str]:
     trained = [row for row in data.rows if row.kind == "run"]
+    figure = "mask IoU" if data.headline_metric == "mask_iou" else "AP"
     single = [quoted(row) for row in trained if len(row.seeds) == 1]
     if not single:
         return []
@@ -119,7 +156,7 @@ def _seeds(data: ReportData) -> list[str]:
     )
     return [
         f"{which} trained with one seed. The intervals cover the choice of validation images, not the luck of"
-        " a seed: in short trainings another seed can move AP by several points."
+        f" a seed: in short trainings another seed can move {figure} by several points."
     ]
 
 

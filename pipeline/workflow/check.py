@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.layout import Layout
-from pipeline.params import Model, Params
+from pipeline.params import Model, Params, Predict
 from pipeline.params_file import load_params
 from pipeline.workflow.dag import find_leaks, read_dag
 
@@ -26,9 +26,12 @@ def check(root: Path) -> Params:
     for name, start in params.backbones.items():
         if start.kind == "file":
             _check_path(root, f"backbones.{name}.path", start.path, json=True)
+    for name, baseline in params.baselines.items():
+        if baseline.kind == "sam":
+            _check_path(root, f"baselines.{name}.weights", baseline.weights, json=False)
     for name in sorted({run.model for run in params.runs.values()}):
         if params.models[name].backbone != "small":  # whose strides the params know
-            _check_model(name, params.models[name])
+            _check_model(name, params.models[name], params.predict)
     leaks = find_leaks(read_dag(root), params)
     if leaks:
         raise UserError(root / "dvc.yaml", "", leaks[0], "a weakly supervised run must not depend on masks")
@@ -49,12 +52,12 @@ def require_repository(root: Path) -> None:
         raise UserError(root, "", "the folder .dvc is missing", "type: dvc init -f && git checkout .dvc")
 
 
-def _check_model(name: str, model: Model) -> None:
+def _check_model(name: str, model: Model, predict: Predict) -> None:
     """Build the network once, so that a backbone that does not fit is told now and not hours later."""
-    from pipeline.models.condinst import build_condinst
+    from pipeline.models.build import build_network
 
     try:
-        build_condinst(model, num_classes=1)
+        build_network(model, 1, predict)
     except ValueError as error:
         raise UserError("params.yaml", f"models.{name}", str(error)) from None
 

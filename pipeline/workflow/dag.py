@@ -85,20 +85,23 @@ def mask_files(params: Params) -> set[str]:
 
 
 def find_leaks(dag: Dag, params: Params) -> list[str]:
-    """Ways in which a run without mask supervision could reach masks; empty when there is none.
+    """Ways in which a run or a label set without mask supervision could reach masks; empty without any.
 
-    Walks back from each training and prediction stage over every file.  The walk ends at stages that turn
-    masks into weaker labels (`labels@` of another kind than masks) or that pack images.
+    Walks back from each training and prediction stage, and each labelling, over every file.  The walk ends
+    at stages that turn masks into weaker labels (`labels@` of another kind than masks) or that pack images.
     """
     masks = mask_files(params)
     gates = {f"labels@{name}" for name, labels in params.labels.items() if labels.kind != "masks"}
-    leaks = []
-    for run, row in params.runs.items():
-        if params.labels[row.labels].kind == "masks":
-            continue
-        for start in (f"train@{run}", f"predict@{run}"):
-            leaks += _walk(dag, start, masks, gates)
-    return leaks
+    starts = [
+        f"{stage}@{run}"
+        for run, row in params.runs.items()
+        if params.supervision(row.labels) != "masks"
+        for stage in ("train", "predict")
+    ]
+    starts += [
+        f"pseudo_labels@{name}" for name in params.pseudo_labels if params.supervision(name) != "masks"
+    ]
+    return [leak for start in starts for leak in _walk(dag, start, masks, gates)]
 
 
 def _walk(dag: Dag, start: str, masks: set[str], gates: set[str]) -> list[str]:

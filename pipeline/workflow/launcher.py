@@ -78,6 +78,9 @@ def _repro(root: Path, params: Params, jobs: int, lock: int) -> None:
 def most_threads(params: Params) -> int:
     """The largest thread count that any stage of these params computes with."""
     threads = [params.predict.threads, *(method.train.threads for method in params.methods.values())]
+    threads += [made.labeling.threads for made in params.pseudo_labels.values()]
+    if any(run.task == "masks_in_boxes" for run in params.runs.values()):
+        threads.append(params.predict.labeling.threads)
     threads += [start.threads for start in params.backbones.values() if start.kind == "shapes_pretraining"]
     return max(threads)
 

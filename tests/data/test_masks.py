@@ -15,6 +15,7 @@ from pipeline.data.masks import (
     check_rle,
     decode,
     encode,
+    encode_window,
     extents,
     points_outside,
     rle_from_segmentation,
@@ -42,6 +43,24 @@ def test_both_forms_of_run_lengths_give_the_same_mask(mask: np.ndarray) -> None:
     compressed = encode(mask[None])[0]
     assert rle_from_segmentation({"size": size, "counts": runs}, mask.shape) == compressed
     assert rle_from_segmentation(compressed, mask.shape) == compressed
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[np.ndarray, int, int]:
+    """A mask of at most 8 x 9 pixels, and the corner of a window of it."""
+    mask = draw(arrays.arrays(bool, st.tuples(st.integers(1, 8), st.integers(1, 9))))
+    return mask, draw(st.integers(0, mask.shape[1])), draw(st.integers(0, mask.shape[0]))
+
+
+@given(windows(), st.integers(0, 9), st.integers(0, 8))
+def test_a_window_is_encoded_as_its_whole_mask(
+    value: tuple[np.ndarray, int, int], width: int, height: int
+) -> None:
+    mask, left, top = value
+    window = mask[top : top + height, left : left + width]
+    whole = np.zeros_like(mask)
+    whole[top : top + height, left : left + width] = window
+    assert encode_window(window, left, top, mask.shape) == encode(whole[None])[0]
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=30), st.data())
@@ -93,3 +112,9 @@ def test_points_outside_has_a_margin() -> None:
     assert points_outside([[0, 0, 21.5, 0, 5, 5]], (10, 20), 1)
     assert points_outside([[0, 0, 5, 0, 5, 5], [0, 0, 5, 0, 5, -2]], (10, 20), 1)
     assert not points_outside({"size": [10, 20], "counts": "x"}, (10, 20), 1)
+
+
+def test_more_masks_than_eight_bits_count() -> None:
+    masks = np.zeros((300, 4, 5), dtype=bool)
+    masks[:, 1:3, 1:3] = True
+    np.testing.assert_array_equal(areas(encode(masks)), np.full(300, 4))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from pipeline.engine.ema import AveragedWeights, ema_momentum
+from pipeline.engine.ema import AveragedWeights, ema_momentum, follow
+from tests.mal_vectors import arrays
 
 
 def test_momentum_grows_to_its_limit() -> None:
@@ -35,3 +37,25 @@ def test_the_average_is_a_frozen_copy() -> None:
     with torch.no_grad():
         module[0].weight.zero_()
     assert average.module[0].weight.abs().sum() > 0
+
+
+def published_module(published: dict[str, np.ndarray], prefix: str) -> nn.Module:
+    module = nn.ModuleDict({"l": nn.Linear(5, 3), "bn": nn.BatchNorm1d(3)})
+    state = {
+        name.removeprefix(prefix): torch.from_numpy(value)
+        for name, value in published.items()
+        if name.startswith(prefix)
+    }
+    module.load_state_dict(state, strict=False)  # the vectors have no num_batches_tracked
+    return module
+
+
+def test_a_teacher_follows_as_published_and_keeps_its_buffers() -> None:
+    published = arrays("ema_update")
+    student, teacher = published_module(published, "student."), published_module(published, "teacher.")
+    student.bn.num_batches_tracked.fill_(7)
+    for updates in (1, 2, 3):
+        follow(teacher, student, float(published["momentum"]))
+        if updates != 2:
+            for name, value in published_module(published, f"after{updates}.").state_dict().items():
+                torch.testing.assert_close(teacher.state_dict()[name], value, rtol=1e-6, atol=1e-6)

@@ -47,6 +47,15 @@ def test_rows_are_means_since_the_last_row(tiny: ModuleType, tmp_path: Path) -> 
         assert row["learning_rate"] == 0.01 * rate_factor(last - 1, tiny.settings())
 
 
+def test_epochs_are_turned_into_steps(tiny: ModuleType, tmp_path: Path) -> None:
+    method = tiny.Regression()
+    result = tiny.train(tmp_path, method, duration="epochs", steps=3, warmup_steps=1)  # of 10, by fours
+    assert [row["step"] for row in result.history] == [4, 8]
+    drawn = np.bincount(np.concatenate(method.seen) - 100)
+    assert drawn.min() >= 3
+    assert drawn.sum() == 32
+
+
 def test_checkpoints_and_logs_change_nothing(tiny: ModuleType, tmp_path: Path) -> None:
     one, two = tiny.Regression(noise=0.1), tiny.Regression(noise=0.1)
     first = tiny.train(tmp_path / "one", one, checkpoint_every=1)

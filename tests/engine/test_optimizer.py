@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.engine.optimizer import make_optimizer, parameter_groups, scale_rates
+from tests.mal_vectors import arrays
 
 
 def network() -> nn.Module:
@@ -51,6 +52,28 @@ def test_sgd_follows_its_formula(tiny: ModuleType) -> None:
         layer.weight.grad = torch.ones_like(layer.weight)
         optimizer.step()
         assert layer.weight.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_adamw_follows_the_published_steps(tiny: ModuleType) -> None:
+    """Decay on vectors too; what has no gradient stays."""
+    published = {name: torch.as_tensor(value) for name, value in arrays("optimizer_steps").items()}
+    names = ("matrix", "vector", "nograd")
+    module = nn.ParameterDict({name: published[f"{name}0"].clone() for name in names})
+    decay = float(published["weight_decay"])
+    training = tiny.settings(
+        learning_rate=float(published["lr"]),
+        weight_decay=decay,
+        norm_weight_decay=decay,
+        betas=tuple(published["betas"].double().tolist()),
+    )
+    optimizer = make_optimizer(module, training)
+    assert optimizer.defaults["eps"] == pytest.approx(float(published["eps"]))
+    for step in range(4):
+        for name in ("matrix", "vector"):
+            module[name].grad = published[f"grad_{name}"][step]
+        optimizer.step()
+        for name in names:
+            torch.testing.assert_close(module[name].data, published[name][step], rtol=2e-6, atol=2e-6)
 
 
 def test_rates_scale_from_the_initial_ones(tiny: ModuleType) -> None:

@@ -82,17 +82,20 @@ class Regression:
 def settings(**changes: Any) -> params.Training:
     """A training of 24 steps of 4 images; keywords replace its keys."""
     values = {
+        "duration": "steps",
         "steps": STEPS,
         "batch_size": 4,
         "optimizer": "adamw",
         "learning_rate": 0.01,
         "backbone_rate": 1.0,
         "momentum": 0.9,
+        "betas": (0.9, 0.999),
         "weight_decay": 0.01,
         "norm_weight_decay": 0.0,
         "schedule": "cosine",
         "milestones": (),
         "poly_power": 0.9,
+        "final_rate": 0.0,
         "warmup_steps": 3,
         "warmup_start": 0.001,
         "clip_norm": 1.0,
@@ -103,13 +106,6 @@ def settings(**changes: Any) -> params.Training:
         "threads": 1,
         "checkpoint_every": 5,
         "log_every": 4,
-        "augmentation": {
-            "short_sides": (4,),
-            "max_side": 4,
-            "horizontal_flip": 0.0,
-            "vertical_flip": 0.0,
-            "transpose": 0.0,
-        },
     }
     return params.Training.model_validate(values | changes)
 

@@ -13,7 +13,7 @@ from pipeline.evaluation.coco import evaluate_coco
 from pipeline.evaluation.comparison import compare
 from pipeline.evaluation.intervals import resample_images, weighted_ap
 from pipeline.evaluation.mask_iou import object_mask_iou
-from pipeline.evaluation.matches import Matches, match
+from pipeline.evaluation.matches import Matches, match, without_detections
 from pipeline.evaluation.retention import retention
 
 
@@ -110,6 +110,65 @@ def test_retention_has_no_interval_where_the_oracle_finds_nothing_in_a_resample(
     drawn = {"a": np.asarray([1.0, 2.0]), "b": np.asarray([2.0, 0.0])}
     result = retention("a", "b", {"a": 1.5, "b": 1.0}, drawn)
     assert result == {"value": 150.0, "interval": None, "reason": ""}
+
+
+@pytest.fixture(scope="module")
+def mixed(runs: Any, make_scene: Any) -> dict[str, Any]:
+    """The runs, and two seeds of a labeler with somewhat better and worse masks in the boxes."""
+    annotations, _, in_boxes = make_scene(11, images=40, crowds=False)
+    ious = object_mask_iou(annotations, in_boxes)
+    labeler = {seed: without_detections(annotations, ious**power) for seed, power in ((0, 0.5), (1, 0.7))}
+    oracles = {"oracle": "oracle", "weak": "oracle", "poor": "none", "labeler": "oracle"}
+    return compare(runs | {"labeler": labeler}, oracles, 200, 5)
+
+
+def test_masks_in_given_boxes_have_no_ap_and_say_why(mixed: dict[str, Any]) -> None:
+    row = mixed["runs"]["labeler"]
+    assert (row["headline"], mixed["runs"]["weak"]["headline"]) == ("mask_iou", "AP")
+    assert (row["AP"], row["AP50"], row["interval"]["AP"]) == (None, None, None)
+    assert row["retention"] == {
+        "value": None,
+        "interval": None,
+        "reason": "masks in given boxes have no AP",
+    }
+    assert row["seeds"]["min"] < row["mask_iou"] < row["seeds"]["max"]
+    assert row["mask_iou"] == pytest.approx(np.mean(list(row["seeds"]["mask_iou"].values())))
+    assert "labeler" not in {pair[side] for pair in mixed["differences"] for side in "ab"}
+    assert len(mixed["differences"]) == 3
+    assert json.loads(json.dumps(mixed, allow_nan=False)) == mixed
+
+
+def test_the_other_rows_do_not_change_beside_a_labeler(
+    mixed: dict[str, Any], comparison: dict[str, Any]
+) -> None:
+    assert mixed["runs"].items() >= comparison["runs"].items()
+    assert mixed["differences"] == comparison["differences"]
+
+
+def test_mask_iou_differences_are_paired_and_between_all_rows(mixed: dict[str, Any]) -> None:
+    assert len(mixed["mask_iou_differences"]) == 6
+    pair = next(d for d in mixed["mask_iou_differences"] if (d["a"], d["b"]) == ("oracle", "labeler"))
+    rows = mixed["runs"]
+    assert pair["mask_iou"] == pytest.approx(rows["oracle"]["mask_iou"] - rows["labeler"]["mask_iou"])
+    assert pair["within_noise"] is False
+    same = next(d for d in mixed["mask_iou_differences"] if (d["a"], d["b"]) == ("oracle", "weak"))
+    assert (same["interval"], same["within_noise"]) == ([0, 0], True)
+    low, high = pair["interval"]
+    widths = [np.ptp(rows[run]["interval"]["mask_iou"]) for run in ("oracle", "labeler")]
+    assert high - low < np.hypot(*widths)
+
+
+def test_unknown_mask_iou_makes_no_difference(runs: Any, make_scene: Any) -> None:
+    annotations, _, in_boxes = make_scene(11, images=40, crowds=False)
+    unknown = without_detections(annotations, np.full(len(in_boxes), np.nan))
+    result = compare(runs | {"labeler": {0: unknown}}, dict.fromkeys((*runs, "labeler"), "none"), 100, 0)
+    assert result["runs"]["labeler"]["mask_iou"] is None
+    assert "labeler" not in {pair[side] for pair in result["mask_iou_differences"] for side in "ab"}
+
+
+def test_an_oracle_that_detects_nothing_gives_no_retention() -> None:
+    result = retention("a", "labeler", {"a": 3.0}, {"a": np.ones(3)})
+    assert result["reason"] == "its oracle labeler was not evaluated, or has no AP"
 
 
 def test_the_result_is_json(comparison: dict[str, Any]) -> None:

@@ -105,6 +105,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
             np.arange(80, dtype=np.int32),
             nobody,
             np.zeros(80),
+            np.asarray(True),
         )
         values.append(weighted_ap(one, np.ones((80, 1), np.int32))[0, 0])
         limits.append(interval(weighted_ap(one, weights)[:, 0]) or (0, 0))

@@ -12,8 +12,8 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.evaluation.coco import evaluate_coco
 from pipeline.evaluation.instances import ap_figures
-from pipeline.evaluation.intervals import weighted_ap
-from pipeline.evaluation.matches import Matches, match
+from pipeline.evaluation.intervals import weighted_ap, weighted_mask_iou
+from pipeline.evaluation.matches import Matches, match, without_detections
 from pipeline.evaluation.results import objects
 
 
@@ -52,8 +52,24 @@ def test_without_detections_and_without_objects(make_scene: Any) -> None:
     assert np.isnan(weighted_ap(matches, ones)).all()
 
 
-def test_file_round_trip_with_equal_bytes(make_scene: Any, tmp_path: Path) -> None:
-    matches, _ = made(make_scene(1))
+def test_detecting_nothing_at_all_is_not_finding_nothing(make_scene: Any) -> None:
+    scene = make_scene(3)
+    ious = np.linspace(0, 1, len(objects(scene[0])))
+    detecting, _ = made(scene)
+    matches = without_detections(scene[0], ious)
+    for name in ("image_ids", "category_ids", "object_image", "object_category"):
+        np.testing.assert_array_equal(getattr(matches, name), getattr(detecting, name))
+        assert getattr(matches, name).dtype == getattr(detecting, name).dtype
+    ones = np.ones((12, 1), np.int32)
+    assert np.isnan(weighted_ap(matches, ones)).all()
+    assert weighted_mask_iou(matches, ones)[0] == pytest.approx(100 * ious.mean())
+    assert (matches.headline, detecting.headline) == ("mask_iou", "AP")
+
+
+@pytest.mark.parametrize("detects", [True, False])
+def test_file_round_trip_with_equal_bytes(make_scene: Any, tmp_path: Path, detects: bool) -> None:
+    scene = make_scene(1)
+    matches = made(scene)[0] if detects else without_detections(scene[0], np.ones(len(objects(scene[0]))))
     matches.save(tmp_path / "a.npz")
     Matches.load(tmp_path / "a.npz").save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()

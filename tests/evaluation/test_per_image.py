@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from pipeline.evaluation.per_image import per_image_quality
+from pipeline.evaluation.mask_iou import object_mask_iou
+from pipeline.evaluation.per_image import in_box_quality, per_image_quality
 from pipeline.evaluation.results import objects
 
 
@@ -42,3 +44,20 @@ def test_boxes_stand_in_where_masks_are_missing(make_scene: Any) -> None:
     bare = [a | {"segmentation": None} for a in annotations["annotations"]]
     found = [a | {"score": 1.0} for a in annotations["annotations"]]
     assert set(per_image_quality(annotations | {"annotations": bare}, found).values()) == {1.0}
+
+
+def test_masks_in_boxes_are_judged_by_their_own_object(make_scene: Any) -> None:
+    annotations, _, in_boxes = make_scene(2)
+    own = objects(annotations)
+    ious = object_mask_iou(annotations, in_boxes)
+    quality = in_box_quality(annotations, in_boxes)
+    assert list(quality) == sorted({a["image_id"] for a in own})
+    for image, value in quality.items():
+        theirs = [iou for a, iou in zip(own, ious, strict=True) if a["image_id"] == image]
+        assert value == pytest.approx(np.mean(theirs))
+
+
+def test_without_ground_truth_masks_those_in_boxes_have_no_quality(make_scene: Any) -> None:
+    annotations, _, in_boxes = make_scene(1)
+    annotations["annotations"][0] |= {"segmentation": None}
+    assert in_box_quality(annotations, in_boxes) == {}

@@ -64,6 +64,37 @@ def test_without_masks_for_boxes_mask_iou_is_left_out(make_scene: Any) -> None:
     assert len(metrics["not_computed"]) == 1
 
 
+def test_a_run_without_detections_has_mask_iou_alone(make_scene: Any) -> None:
+    annotations, detections, in_boxes = make_scene(0)
+    metrics, matches = evaluate_run(annotations, None, in_boxes, SETTINGS)
+    full, _ = evaluate_run(annotations, detections, in_boxes, SETTINGS)
+    assert metrics["mask_iou"] == full["mask_iou"]
+    assert metrics["interval"] == {"AP": None, "AP50": None, "mask_iou": full["interval"]["mask_iou"]}
+    assert metrics["headline"] == matches.headline == "mask_iou"
+    assert not {"mask", "box", "boundary", "per_category_AP", "detections"} & set(metrics)
+    assert metrics["not_computed"] == ["AP: the run gives masks to given boxes and detects nothing"]
+    summary = summarise_seeds({0: metrics, 1: metrics}, {0: matches, 1: matches}, SETTINGS)
+    mean = metrics["mask_iou"]["mean"]
+    assert summary["seeds"]["mask_iou"] == {"0": pytest.approx(mean), "1": pytest.approx(mean)}
+    assert summary["seeds"]["std"] == 0
+    assert "AP" not in summary["seeds"]
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_without_detections_and_masks_nothing_is_computed_and_it_says_so(make_scene: Any) -> None:
+    annotations, _, in_boxes = make_scene(0)
+    bare = [
+        {key: value for key, value in a.items() if key != "segmentation"} for a in annotations["annotations"]
+    ]
+    metrics, matches = evaluate_run(annotations | {"annotations": bare}, None, in_boxes, SETTINGS)
+    assert "mask_iou" not in metrics
+    assert f"{len(bare)} of {len(bare)} annotations lack" in metrics["not_computed"][1]
+    assert set(metrics["interval"].values()) == {None}
+    summary = summarise_seeds({0: metrics}, {0: matches}, SETTINGS)
+    assert summary["seeds"] == {"mask_iou": {"0": None}, "min": None, "max": None, "std": None}
+    assert json.dumps(summary, allow_nan=False)
+
+
 def test_predictions_for_other_images_are_refused(make_scene: Any) -> None:
     annotations, detections, in_boxes = make_scene(0)
     with pytest.raises(UserError, match="image id 77777 is not in the annotations"):

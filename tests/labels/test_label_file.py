@@ -69,6 +69,18 @@ def test_the_kind_of_a_file_from_elsewhere_is_told_by_its_annotations(tmp_path: 
     assert read(tmp_path, value).kind == kind
 
 
+def test_crowds_and_empty_masks_are_no_instances(tmp_path: Path) -> None:
+    value = content()
+    value["annotations"][0]["iscrowd"] = 1
+    value["annotations"].append(
+        {**value["annotations"][1], "id": 32, "segmentation": encode(np.zeros_like(MASK))[0]}
+    )
+    labels = read(tmp_path, value)
+    assert labels.images[2].annotation_ids.tolist() == [30]
+    assert labels.images[2].rles == encode(MASK)
+    assert labels.left_out == (31, 32)
+
+
 def first(key: str, value: Any, rows: str = "annotations") -> Callable[[dict[str, Any]], Any]:
     return lambda content: content[rows][0].__setitem__(key, value)
 
@@ -88,7 +100,10 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "id_text": (first("id", "30"), "whole number"),
     "image_unknown": (first("image_id", 77), "31: image_id 77"),
     "category_unknown": (first("category_id", 1), "31: category_id 1"),
-    "crowd": (first("iscrowd", 1), "31: is a crowd region"),
+    "crowd_in_box_file": (
+        lambda c: (c["info"].update(kind="boxes"), c["annotations"][0].update(iscrowd=1)),
+        "31: is a crowd region",
+    ),
     "box_text": (first("bbox", ["2", 1, 3, 2]), "31: bbox must be the four numbers"),
     "box_three": (first("bbox", [2, 1, 3]), "31: bbox must be the four numbers"),
     "box_nan": (first("bbox", [2, 1, float("nan"), 2]), "31: bbox needs a width"),

@@ -6,13 +6,43 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torchvision.tv_tensors import Image, Mask
 
+from pipeline import params
 from pipeline.methods.boxinst.method import BoxInst
-from pipeline.methods.build import build_method
-from pipeline.methods.supervised.method import Supervised
+from pipeline.methods.build import METHODS, build_method
+from pipeline.methods.supervised.condinst import SupervisedCondInst
+from pipeline.methods.supervised.mask_rcnn import SupervisedMaskRCNN
+from pipeline.models.small_backbone import SmallBackbone
 from pipeline.params_file import load_params
 from pipeline.structures import Sample, Target, boxes_xyxy
+from tests.mask_rcnn_settings import small_mask_rcnn
+
+
+def test_the_table_is_what_params_allows() -> None:
+    allowed = {(kind, name) for kind, names in params.ARCHITECTURES.items() for name in names}
+    assert {*METHODS, ("mal", "autolabeler")} == allowed  # which build_labeler makes
+
+
+def test_supervised_trains_what_the_model_names(root: Path) -> None:
+    demo = load_params(root / "presets" / "demo.yaml")
+    kinds = ((demo.models["condinst_small"], SupervisedCondInst), (small_mask_rcnn(), SupervisedMaskRCNN))
+    for model, kind in kinds:
+        method = build_method(demo.methods["supervised"], model, 3, demo.predict, seed=0)
+        assert type(method) is kind
+
+
+def test_the_start_goes_into_the_backbone_of_any_network(root: Path, tmp_path: Path) -> None:
+    demo = load_params(root / "presets" / "demo.yaml")
+    torch.manual_seed(5)
+    start = SmallBackbone().state_dict()
+    save_file(start, tmp_path / "start.safetensors")
+    for model in (demo.models["condinst_small"], small_mask_rcnn()):
+        settings, path = demo.methods["supervised"], tmp_path / "start.safetensors"
+        method = build_method(settings, model, 3, demo.predict, seed=0, start=path)
+        loaded = method.module.state_dict()
+        assert all(torch.equal(loaded[f"backbone.network.{name}"], value) for name, value in start.items())
 
 
 def sample(height: int, width: int) -> Sample:
@@ -27,7 +57,7 @@ def sample(height: int, width: int) -> Sample:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("row", "kind"), [("supervised_1x", Supervised), ("boxinst_1x", BoxInst)])
+@pytest.mark.parametrize(("row", "kind"), [("supervised_1x", SupervisedCondInst), ("boxinst_1x", BoxInst)])
 def test_the_published_network_learns_and_predicts(root: Path, row: str, kind: type) -> None:
     """ResNet-50 as the COCO preset has it: one step reaches all that is to learn, and a mask comes out."""
     preset = load_params(root / "presets" / "coco.yaml")

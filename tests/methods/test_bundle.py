@@ -14,11 +14,12 @@ from pipeline import params
 from pipeline.data.images import ImageRecord, ImageStore, write_zip_store
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
-from pipeline.methods.build import build_method
+from pipeline.methods.build import build_labeler, build_method
 from pipeline.methods.bundle import load_bundle, save_bundle
 from pipeline.methods.prediction import predict_images
 from pipeline.params_file import load_params
 from pipeline.structures import Category
+from tests.mask_rcnn_settings import small_mask_rcnn
 
 CPU = torch.device("cpu")
 CATEGORIES = [Category(7, "cat"), Category(90, "dog")]
@@ -104,6 +105,16 @@ def test_predictions_have_the_datasets_ids(
     assert [(item["annotation_id"], item["image_id"]) for item in in_boxes] == [(11, 4)]
 
 
+def test_a_mask_rcnn_comes_back(demo: params.Params, tmp_path: Path) -> None:
+    model, settings = small_mask_rcnn(), demo.methods["supervised"]
+    saved = build_method(settings, model, len(CATEGORIES), demo.predict, seed=0)
+    save_bundle(tmp_path, saved.module, settings, model, CATEGORIES, 5)
+    method, _ = load_bundle(tmp_path, demo.predict, CPU)
+    assert type(method) is type(saved)
+    for name, tensor in method.module.state_dict().items():
+        assert torch.equal(tensor, saved.module.state_dict()[name])
+
+
 def test_a_description_that_is_none_is_refused(bundle: Path, demo: params.Params, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text('{"settings": {}}', encoding="utf-8")
     with pytest.raises(UserError, match=r"model\.json.*train it again"):
@@ -117,3 +128,14 @@ def test_weights_of_another_model_are_refused(bundle: Path, demo: params.Params,
     (tmp_path / "model.safetensors").write_bytes((bundle / "model.safetensors").read_bytes())
     with pytest.raises(UserError, match=r"model\.safetensors"):
         load_bundle(tmp_path, demo.predict, CPU)
+
+
+def test_a_teacher_is_saved_and_not_counted(demo: params.Params, tmp_path: Path) -> None:
+    settings, model = demo.methods["mal"], demo.models["autolabeler_small"]
+    assert isinstance(settings, params.Mal)
+    assert isinstance(model, params.AutoLabeler)
+    networks = build_labeler(settings, model, epoch_steps=1).networks
+    save_bundle(tmp_path, networks, settings, model, CATEGORIES, 5)
+    counted = json.loads((tmp_path / "model.json").read_text())["parameters"]
+    assert counted == sum(parameter.numel() for parameter in networks.student.parameters())
+    assert any(name.startswith("teacher.") for name in load_file(tmp_path / "model.safetensors"))

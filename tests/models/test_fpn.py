@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from pipeline.models.fpn import FPN
 
@@ -33,6 +34,14 @@ def test_last_level_is_made_of_the_positive_part_of_the_one_before():
     p3, p4, p5 = fpn({8: torch.randn(1, 2, 8, 8)})
     torch.testing.assert_close(p4, fpn.extra[0](p3))
     torch.testing.assert_close(p5, fpn.extra[1](p4.clamp(min=0)))
+
+
+def test_coarser_levels_by_subsampling_have_no_weights():
+    fpn = FPN({8: 2}, 4, (8, 16, 32), coarser="subsampling")
+    p3, p4, p5 = fpn({8: torch.randn(1, 2, 9, 8)})
+    assert torch.equal(p4, p3[..., ::2, ::2])
+    assert torch.equal(p5, F.max_pool2d(p4, 1, stride=2))
+    assert len(fpn.extra) == 0
 
 
 def test_strides_the_backbone_lacks_are_named():

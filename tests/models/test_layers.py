@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from pipeline.models.layers import aligned_bilinear, grid_points
+from pipeline.models.layers import aligned_bilinear, grid_points, resize_bilinear
 
 
 @pytest.mark.parametrize("case", range(5))
@@ -33,3 +34,22 @@ def test_grid_points_match_reference(load, case):
     arrays = load("compute_locations")
     rows, columns, stride = (int(value) for value in arrays[f"hws_{case}"])
     assert torch.equal(grid_points(rows, columns, stride), arrays[f"out_{case}"])
+
+
+@pytest.mark.parametrize("size", [(5, 7), (10, 14), (2, 3), (13, 4)])
+def test_resizing_is_torchs_with_square_cells(size):
+    torch.manual_seed(0)
+    maps = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
+    resized, wanted = resize_bilinear(maps, *size), F.interpolate(maps, size, mode="bilinear")
+    torch.testing.assert_close(resized, wanted)
+    cotangent = torch.randn_like(wanted)
+    torch.testing.assert_close(
+        torch.autograd.grad(resized, maps, cotangent), torch.autograd.grad(wanted, maps, cotangent)
+    )
+
+
+def test_resizing_keeps_the_dtype_under_autocast():
+    maps = torch.rand(1, 2, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert resize_bilinear(maps, 8, 8).dtype == torch.float32
+        assert resize_bilinear(maps.bfloat16(), 8, 8).dtype == torch.bfloat16

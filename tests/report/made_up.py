@@ -1,19 +1,32 @@
-"""A benchmark's report data with made-up figures: an oracle, two box runs and two baselines."""
+"""A benchmark's report data with made-up figures: an oracle, box runs, a labeler, two baselines."""
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import combinations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from pipeline.report.data import Curve, DataSummary, Difference, Interval, ReportData, Row, Scene, Shape
+from pipeline.report.data import (
+    Curve,
+    DataSummary,
+    Difference,
+    Interval,
+    PseudoLabelSet,
+    Rank,
+    ReportData,
+    Row,
+    Scene,
+    Shape,
+)
 
 CLASSES = ("ellipse", "polygon", "star", "L")
 ROWS = {  # name: title, kind, supervision, seeds, AP
     "oracle": ("CondInst, masks", "run", "masks", (0, 1, 2), 50.8),
     "boxinst": ("BoxInst", "run", "boxes", (0, 1, 2), 46.1),
     "projection": ("BoxInst, projection term alone", "run", "boxes", (0,), 36.1),
+    "mal": ("MAL labeler", "run", "boxes", (0,), None),
+    "on_mal": ("CondInst on MAL masks", "run", "boxes", (0, 1, 2), 44.2),
     "fill": ("Filled boxes of BoxInst", "baseline", "boxes", (0, 1, 2), 6.9),
     "grabcut": ("GrabCut in the boxes of BoxInst", "baseline", "boxes", (0, 1, 2), 34.6),
 }
@@ -21,13 +34,58 @@ TERMS = {
     "oracle": ("loss_mask",),
     "boxinst": ("loss_projection", "loss_pairwise"),
     "projection": ("loss_projection",),
+    "mal": ("loss_mil", "loss_crf"),
+    "on_mal": ("loss_mask",),
 }
+METHODS = {
+    "oracle": "supervised",
+    "boxinst": "boxinst",
+    "projection": "boxinst",
+    "mal": "mal",
+    "on_mal": "supervised",
+}
+
+
+def make_labeler() -> Row:
+    """The row without AP, whose headline is mask IoU."""
+    title, _, supervision, seeds, _ = ROWS["mal"]
+    return Row(
+        name="mal",
+        title=title,
+        kind="run",
+        task="masks_in_boxes",
+        method="mal",
+        model="autolabeler_small",
+        supervision=supervision,
+        labels=supervision,
+        oracle="none",
+        seeds=seeds,
+        metrics={"mask_iou": 83.1},
+        headline="mask_iou",
+        seed_scores={0: 83.1},
+        interval=Interval(82.2, 83.9),
+        mask_iou_interval=Interval(82.2, 83.9),
+        per_category=dict(zip(CLASSES, (91.0, 85.5, 70.25, 80.0), strict=True)),
+        not_computed=("AP: the run gives masks to given boxes and detects nothing",),
+        labelled_fraction=1.0,
+        train_images=5346,
+        params_million=0.41,
+        settings={
+            "run": {"title": title, "labels": supervision, "seeds": seeds},
+            "model": {"architecture": "autolabeler", "backbone": "small"},
+            "method": {"kind": "mal", "mil_weight": 4.0, "train": {"steps": 1200, "batch_size": 32}},
+        },
+        environment={"torch": "2.15.0", "device": "cpu", "threads": 1},
+    )
 
 
 def make_row(name: str) -> Row:
     """One of ROWS with all its figures derived from its AP."""
+    if name == "mal":
+        return make_labeler()
     title, kind, supervision, seeds, ap = ROWS[name]
     trained = kind == "run"
+    labels = "mal_masks" if name == "on_mal" else supervision
     metrics: dict[str, float | None] = {
         "AP": ap,
         "AP50": ap * 1.52,
@@ -39,14 +97,20 @@ def make_row(name: str) -> Row:
         "box_AP": 52.3 if trained else 47.9,
         "mask_iou": 60 + ap * 0.37,
     }
-    settings = {"run": {"title": title, "labels": supervision, "seeds": seeds}}
+    settings = {"run": {"title": title, "labels": labels, "seeds": seeds}}
     if trained:
         settings |= {
-            "model": {"backbone": "small", "fpn_channels": 48, "fpn_strides": (8, 16)},
+            "model": {
+                "architecture": "condinst",
+                "backbone": "small",
+                "fpn_channels": 48,
+                "fpn_strides": (8, 16),
+            },
             "method": {
-                "kind": "boxinst" if supervision == "boxes" else "supervised",
+                "kind": METHODS[name],
                 "pairwise_weight": 0.0 if name == "projection" else 1.0,
-                "train": {"steps": 1200, "batch_size": 8, "augmentation": {"short_sides": (96,)}},
+                "train": {"steps": 1200, "batch_size": 8},
+                "augmentation": {"short_sides": (96,)},
             },
         }
     return Row(
@@ -54,15 +118,17 @@ def make_row(name: str) -> Row:
         title=title,
         kind="run" if trained else "baseline",
         task="instances",
-        method={"oracle": "supervised", "boxinst": "boxinst", "projection": "boxinst"}.get(name, name),
+        method=METHODS.get(name, name),
         model="condinst_small" if trained else "",
         supervision=supervision,
-        labels=supervision if trained else "",
+        labels=labels if trained else "",
+        through="mal" if name == "on_mal" else "",
         oracle="oracle",
         seeds=seeds,
         metrics=metrics,
         seed_scores={seed: ap + (seed - 1) * 0.9 if len(seeds) > 1 else ap for seed in seeds},
         interval=Interval(ap - 3.4, ap + 3.1),
+        mask_iou_interval=Interval(58.9 + ap * 0.37, 61.2 + ap * 0.37),
         retention=100 * ap / 50.8,
         retention_interval=None
         if name == "oracle"
@@ -85,7 +151,8 @@ def make_curves(name: str) -> tuple[Curve, ...]:
     for seed in ROWS[name][3]:
         generator = np.random.default_rng((len(name), seed))
         terms = {}
-        for index, term in enumerate(("loss_class", "loss_box", *TERMS[name])):
+        detection = () if name == "mal" else ("loss_class", "loss_box")
+        for index, term in enumerate((*detection, *TERMS[name])):
             level = 0.15 + 0.1 * index + np.exp(-steps / (150 + 90 * index)) * (1 + 0.4 * index)
             terms[term] = level * np.exp(generator.normal(0, 0.07, len(steps)))
         rate = 0.002 * (1 + np.cos(np.pi * steps / 1200)) / 2
@@ -95,7 +162,7 @@ def make_curves(name: str) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
-def make_scene(image_id: int, rank: Literal["best", "median", "worst"], size: int = 96) -> Scene:
+def make_scene(image_id: int, rank: Rank, size: int = 96) -> Scene:
     """A textured image with blobs, and predictions whose outlines are off by a row's own amount."""
     generator = np.random.default_rng(image_id)
     image = generator.normal(90 + 20 * generator.random(3), 14, (size, size, 3))
@@ -111,7 +178,8 @@ def make_scene(image_id: int, rank: Literal["best", "median", "worst"], size: in
             0, 14, ((distance < 1).sum(), 3)
         )
         truth.append(make_shape(label, distance < 1))
-        for name, (_, _, _, _, ap) in ROWS.items():
+        for name in ROWS:
+            ap = strength(name)
             if rank == "worst" and index == 1 and ap < 40:
                 continue
             found = distance < 1 + generator.normal(0, (60 - ap) / 110)
@@ -123,8 +191,9 @@ def make_scene(image_id: int, rank: Literal["best", "median", "worst"], size: in
                     & (rows >= box[1])
                     & (rows < box[1] + box[3])
                 )
-            predictions[name].append(make_shape(label, found, 0.9 - 0.1 * index))
-    quality = {"best": 88.0, "median": 71.5, "worst": 22.25}[rank]
+            score = None if name == "mal" else 0.9 - 0.1 * index
+            predictions[name].append(make_shape(label, found, score))
+    quality = {"best": 88.0, "median": 71.5, "worst": 22.25, "sample": 60.0}[rank]
     return Scene(
         image_id,
         f"{image_id:06d}.png",
@@ -132,8 +201,13 @@ def make_scene(image_id: int, rank: Literal["best", "median", "worst"], size: in
         image.clip(0, 255).astype(np.uint8),
         tuple(truth),
         {name: tuple(shapes) for name, shapes in predictions.items()},
-        {name: quality * ROWS[name][4] / 50.8 for name in ROWS},
+        {name: quality * strength(name) / 56 for name in ROWS},
     )
+
+
+def strength(name: str) -> float:
+    """How good a row's masks are: its AP, and more for the labeler."""
+    return ROWS[name][4] or 55.0
 
 
 def make_shape(label: str, mask: np.ndarray, score: float | None = None) -> Shape:
@@ -145,27 +219,52 @@ def make_shape(label: str, mask: np.ndarray, score: float | None = None) -> Shap
     return Shape(label, box, mask, score)
 
 
-def make_differences() -> tuple[Difference, ...]:
-    """All pairs of ROWS; only GrabCut and the projection term alone are within the noise."""
-    names = list(ROWS)
+def make_differences(figure: str, least: float) -> tuple[Difference, ...]:
+    """All pairs of rows that have `figure`; those below `least` points are within the noise."""
+    values = {name: make_row(name).metrics.get(figure) for name in ROWS}
     made = []
-    for index, first in enumerate(names):
-        for second in names[index + 1 :]:
-            points = ROWS[first][4] - ROWS[second][4]
-            made.append(
-                Difference(first, second, points, Interval(points - 3.2, points + 3.3), abs(points) < 3)
-            )
+    for first, second in combinations([name for name in ROWS if values[name] is not None], 2):
+        points = values[first] - values[second]
+        interval = Interval(points - least - 0.2, points + least + 0.3)
+        made.append(Difference(first, second, points, interval, abs(points) < least))
     return tuple(made)
 
 
+def make_pseudo_labels() -> PseudoLabelSet:
+    """The masks that the labeler gave to the training boxes."""
+    return PseudoLabelSet(
+        name="mal_masks",
+        labeler="mal",
+        seed=0,
+        boxes="boxes",
+        objects=5346,
+        missing=12,
+        empty=3,
+        compared=5334,
+        figures={
+            "mask_iou": 82.4,
+            "small": 78.1,
+            "medium": 84.9,
+            "large": None,
+            "half": 97.3,
+            "class_mean": 82.0,
+        },
+        intervals={"mask_iou": Interval(82.1, 82.7), "half": Interval(96.9, 97.7)},
+        not_computed=(),
+        labeling={"network": "student", "flip": True, "thresholds": (0.5, 0.5, 0.5), "refine": "none"},
+    )
+
+
 def make_data(scenes: int = 2) -> ReportData:
-    """The whole fixture: 5 rows, 3 seeds of some, curves, `scenes` gallery images of each rank."""
-    ranks: list[Literal["best", "median", "worst"]] = ["best", "median", "worst"]
+    """The whole fixture: 7 rows, 3 seeds of some, curves, `scenes` gallery images of each rank."""
+    ranks: list[Rank] = ["best", "median", "worst"]
     return ReportData(
         benchmark="demo",
         title="Weakly supervised instance segmentation, demo",
         rows=tuple(make_row(name) for name in ROWS),
-        differences=make_differences(),
+        differences=make_differences("AP", 3),
+        mask_iou_differences=make_differences("mask_iou", 1),
+        pseudo_labels=(make_pseudo_labels(),),
         curves={name: make_curves(name) for name in TERMS},
         scenes=tuple(
             make_scene(10 * index + step, rank)
@@ -182,5 +281,5 @@ def make_data(scenes: int = 2) -> ReportData:
             ("3 train images have no object",),
         ),
         ranked_by="oracle" if scenes else "",
-        stand_ins=("oracle", "boxinst", "projection"),
+        stand_ins=tuple(TERMS),
     )

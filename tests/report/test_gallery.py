@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import make_data, make_row
 
 from pipeline.report.data import Scene, Shape
 from pipeline.report.gallery import (
@@ -16,6 +19,7 @@ from pipeline.report.gallery import (
     flatten,
     objects_overlay,
     panel_size,
+    row_note,
     shown_image,
 )
 from pipeline.report.palette import FALSE_ALARM, HIT, MISS
@@ -96,3 +100,15 @@ def test_large_photos_are_stored_as_jpeg(side: int, kind: str) -> None:
 def test_objects_are_counted_without_crowds() -> None:
     shapes = (square("b", 0, 1), square("a", 0, 1), square("b", 0, 1), square("c", 0, 1, crowd=True))
     assert count_objects(shapes) == [("b", 2), ("a", 1)]
+
+
+def test_the_note_says_how_good_a_row_is_and_which_boxes_have_no_mask() -> None:
+    data = make_data(scenes=0)
+    found = (square("star", 0, 6), square("star", 0, 0), square("L", 0, 0))
+    shown = replace(scene(), predictions={"mal": found, "oracle": found}, quality={"oracle": 71.6})
+    assert row_note(data, shown, make_row("oracle")) == "72 % mean IoU"
+    assert row_note(data, shown, make_row("mal")) == "2 boxes without a mask"
+    one = replace(shown, predictions={"mal": found[:2]}, quality={"mal": 50.0})
+    assert row_note(data, one, make_row("mal")) == "50 % mean IoU, 1 box without a mask"
+    boxes = replace(data, rows=(replace(make_row("oracle"), headline="box_AP"),))
+    assert row_note(boxes, shown, boxes.rows[0]) == "72 % mean box IoU"

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from pycocotools import mask as coco_mask
 
 from pipeline.data.images import ImageRecord, write_zip_store
@@ -18,15 +19,16 @@ from pipeline.evaluation.comparison import compare
 from pipeline.evaluation.run import evaluate_run, summarise_seeds
 from pipeline.files import write_json
 from pipeline.layout import Layout
-from pipeline.params import Params
+from pipeline.params import Params, PseudoLabels
 from pipeline.params_file import load_params
 from pipeline.report.curves import write_curve
+from pipeline.report.data import Interval
 from pipeline.report.load import load_report_data
 from pipeline.report.write import write_report
 
 SIZE = 32
 IMAGES = 4
-SHIFT = {"oracle": 0, "boxinst": 1, "projection": 2, "fill": 3, "grabcut": 2}
+SHIFT = {"oracle": 0, "boxinst": 1, "projection": 2, "fill": 3, "grabcut": 2, "mal": 1, "on_mal": 1}
 
 
 def make_image(image_id: int) -> tuple[ImageRecord, bytes]:
@@ -75,15 +77,20 @@ def make_benchmark(layout: Layout, params: Params, *, masks: bool) -> None:
     matches, rows = {}, {**params.runs, **params.baselines}
     for name in rows:
         detections = make_detections(SHIFT[name])
-        write_json(layout.predictions(name, 0) / "detections.json", detections)
         in_boxes = [{**item, "annotation_id": item["image_id"]} for item in detections]
-        metrics, found = evaluate_run(annotations, detections, in_boxes, params.evaluate)
+        write_json(layout.predictions(name, 0) / "in_boxes.json", in_boxes)
+        detects = name in params.baselines or params.runs[name].task == "instances"
+        if detects:
+            write_json(layout.predictions(name, 0) / "detections.json", detections)
+        metrics, found = evaluate_run(annotations, detections if detects else None, in_boxes, params.evaluate)
         matches[name] = {0: found}
         write_json(layout.metrics(name), summarise_seeds({0: metrics}, {0: found}, params.evaluate))
     for name in params.runs:
         write_curve(layout.curve(name), {0: [{"step": 20, "loss": 1.5, "learning_rate": 0.1}]})
         model = {"parameters": 712_345, "train_images": 1500, "environment": {"torch": "2.15.0"}}
         write_json(layout.model(name, 0) / "model.json", model)
+    for name in params.pseudo_labels:
+        write_json(layout.label_metrics(name), make_label_metrics(masks=masks))
     settings = params.evaluate
     oracles = {name: row.oracle for name, row in rows.items()}
     write_json(
@@ -91,12 +98,39 @@ def make_benchmark(layout: Layout, params: Params, *, masks: bool) -> None:
     )
 
 
+def make_label_metrics(*, masks: bool) -> dict[str, Any]:
+    """What the evaluation of pseudo-labels says of 9 objects, one of them without a mask."""
+    counts = {"objects": 9, "labelled": 8, "missing": [4], "empty": [], "without_truth": 0 if masks else 9}
+    if not masks:
+        reason = "mask_iou: needs ground-truth masks, which all 9 objects lack"
+        return {**counts, "compared": 0, "not_computed": [reason]}
+    ious = {"mean": 80.0, "small": 80.0, "medium": None, "large": None, "per_category": {"star": 80.0}}
+    figures = {"mask_iou": ious, "half": 100.0, "all_objects": 71.1, "class_mean": 79.0}
+    interval = {"mask_iou": [75.0, 85.0], "half": None}
+    return {**counts, **figures, "compared": 8, "interval": interval, "not_computed": []}
+
+
 @pytest.fixture(scope="module")
-def params(root: Path) -> Params:
-    params = load_params(root / "presets" / "demo.yaml")
+def params(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Params:
+    """The demo's first rows, and a labeler with a run on its masks; the models' settings do not matter."""
+    raw = yaml.safe_load((root / "presets" / "demo.yaml").read_text(encoding="utf-8"))
+    for table in ("runs", "baselines"):
+        raw[table] = {name: row for name, row in raw[table].items() if name in SHIFT}
+    raw["pseudo_labels"] = {}
+    raw["evaluate"]["bootstrap_samples"] = 100
+    file = tmp_path_factory.mktemp("params") / "params.yaml"
+    file.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    return with_labeler(load_params(file))
+
+
+def with_labeler(params: Params) -> Params:
     runs = {name: run.model_copy(update={"seeds": (0,)}) for name, run in params.runs.items()}
-    evaluate = params.evaluate.model_copy(update={"bootstrap_samples": 100})
-    return params.model_copy(update={"evaluate": evaluate, "runs": runs})
+    changed = {"title": "MAL", "task": "masks_in_boxes", "method": "mal", "oracle": "none"}
+    runs["mal"] = runs["boxinst"].model_copy(update=changed)
+    runs["on_mal"] = runs["oracle"].model_copy(update={"title": "On MAL masks", "labels": "mal_masks"})
+    made = {"labeler": "mal", "seed": 0, "labels": "boxes", "labeling": params.predict.labeling}
+    sets = {"mal_masks": PseudoLabels.model_validate(made)}
+    return params.model_copy(update={"runs": runs, "pseudo_labels": sets})
 
 
 @pytest.fixture
@@ -119,10 +153,91 @@ def test_rows_hold_what_evaluation_measured(layout: Layout, params: Params) -> N
     assert data.row("grabcut").supervision == "boxes"
     assert data.categories == ("star", "L")
     assert boxinst.per_category["L"] is None
-    assert len(data.differences) == 10
+    assert len(data.differences) == 15
     assert "a warning" in data.summary.warnings
     assert data.summary.instances["star"] == {"train": IMAGES, "val": IMAGES}
-    assert data.stand_ins == ("oracle", "boxinst", "projection")
+    assert data.stand_ins == ("oracle", "boxinst", "projection", "mal", "on_mal")
+
+
+def test_a_labeler_has_mask_iou_alone(layout: Layout, params: Params) -> None:
+    data = load_report_data(layout.root, params)
+    row = data.row("mal")
+    assert (row.headline, row.task, data.headline, data.labelers) == (
+        "mask_iou",
+        "masks_in_boxes",
+        "mask AP",
+        (row,),
+    )
+    assert {name for name, value in row.metrics.items() if value is not None} == {"mask_iou"}
+    assert row.seed_scores == {0: row.score}
+    assert row.interval == row.mask_iou_interval
+    assert row.interval.low <= row.score <= row.interval.high
+    assert row.per_category["star"] == pytest.approx(row.score)
+    assert row.not_computed == ("AP: the run gives masks to given boxes and detects nothing",)
+    assert data.row("boxinst").mask_iou_interval is not None
+    assert len(data.mask_iou_differences) == 21
+
+
+def test_a_run_on_pseudo_labels_is_supervised_by_their_boxes(layout: Layout, params: Params) -> None:
+    data = load_report_data(layout.root, params)
+    row = data.row("on_mal")
+    assert (row.supervision, row.through, row.labels) == ("boxes", "mal", "mal_masks")
+    assert (data.row("boxinst").through, data.row("oracle").supervision) == ("", "masks")
+    assert row.settings["pseudo_labels"]["labeling"]["network"] == "student"
+
+
+def test_pseudo_labels_are_read(layout: Layout, params: Params) -> None:
+    (made,) = load_report_data(layout.root, params).pseudo_labels
+    assert (made.name, made.labeler, made.boxes, made.seed) == ("mal_masks", "mal", "boxes", 0)
+    assert (made.objects, made.missing, made.empty, made.compared) == (9, 1, 0, 8)
+    assert made.figures == {
+        "mask_iou": 80.0,
+        "small": 80.0,
+        "medium": None,
+        "large": None,
+        "half": 100.0,
+        "class_mean": 79.0,
+    }
+    assert made.intervals == {"mask_iou": Interval(75.0, 85.0), "half": None}
+
+
+def test_the_gallery_shows_the_masks_that_a_labeler_gives_to_every_box(
+    layout: Layout, params: Params
+) -> None:
+    for scene in load_report_data(layout.root, params).scenes:
+        (shape,) = scene.predictions["mal"]
+        assert (shape.category, shape.score, shape.box) == ("star", None, (8, 8, 16, 16))
+        assert shape.mask.sum() == 256
+        shift = scene.image_id > 2
+        assert scene.quality["mal"] == pytest.approx(100 * (16 - shift) / (16 + shift))
+
+
+def only(params: Params, *names: str) -> Params:
+    runs = {name: params.runs[name] for name in names}
+    return params.model_copy(update={"runs": runs, "baselines": {}})
+
+
+def test_labelers_alone_rank_the_gallery_by_their_masks(tmp_path: Path, params: Params) -> None:
+    layout, params = Layout(tmp_path, params.benchmark), only(params, "mal")
+    make_benchmark(layout, params, masks=True)
+    data = load_report_data(tmp_path, params)
+    assert (data.headline, data.ranked_by, data.labelers) == ("mask IoU", "mal", ())
+    assert data.scenes[0].rank == "best"
+    write_report(data, layout.reports)
+
+
+def test_labelers_alone_without_masks_show_a_sample(tmp_path: Path, params: Params) -> None:
+    layout, params = Layout(tmp_path, params.benchmark), only(params, "mal")
+    make_benchmark(layout, params, masks=False)
+    data = load_report_data(tmp_path, params)
+    row = data.row("mal")
+    assert (row.score, row.interval, row.per_category, data.ranked_by) == (None, None, {}, "")
+    assert {scene.rank for scene in data.scenes} == {"sample"}
+    assert {scene.quality["mal"] for scene in data.scenes} == {None}
+    assert all(scene.predictions["mal"][0].mask is not None for scene in data.scenes)
+    assert any("needs ground-truth masks" in line for line in row.not_computed)
+    write_report(data, layout.reports)
+    assert "judge the masks by eye" in (layout.reports / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_gallery_shows_the_same_images_of_every_row(layout: Layout, params: Params) -> None:
@@ -151,6 +266,10 @@ def test_without_masks_the_headline_is_box_ap(tmp_path: Path, params: Params) ->
     assert row.metrics["AP"] is None
     assert row.score is not None
     assert any("needs ground-truth masks" in line for line in row.not_computed)
+    assert data.ranked_by == "oracle"
+    assert data.row("mal").score is None
+    assert data.mask_iou_differences == ()
+    assert data.pseudo_labels[0].figures == {}
     write_report(data, layout.reports)
 
 

@@ -40,7 +40,9 @@ def test_boxinst_at_1x_beside_its_oracle() -> None:
 
 
 def test_rows_stand_beside_figures_of_their_own_method() -> None:
-    condinst, boxinst = compare(make_data(scenes=0))
+    condinst, boxinst, mal = compare(make_data(scenes=0))
+    assert [row.name for row in mal.measured] == ["on_mal"]  # the labeler itself has no AP
+    assert {fact.method.split()[0] for fact in mal.published} == {"MAL"}
     assert [row.name for row in condinst.measured] == ["oracle"]
     assert [row.name for row in boxinst.measured] == ["boxinst", "projection"]
     assert all(fact.method.startswith("BoxInst") and fact.metric == "mask_AP" for fact in boxinst.published)

@@ -37,6 +37,18 @@ def test_a_row_holds_means_intervals_and_all_seeds(data: ReportData) -> None:
     assert (row["train_images"], row["params_million"]) == ("1500", "0.713")
 
 
+def test_masks_in_given_boxes_have_mask_iou_and_its_interval(data: ReportData) -> None:
+    row = read(data)["mal"]
+    assert (row["mask_iou"], row["ci_low"], row["ci_high"]) == ("83.10", "82.20", "83.90")
+    assert {row[name] for name in ("AP", "AP50", "boundary_AP", "retention")} == {""}
+    assert row["task"] == "masks_in_boxes"
+
+
+def test_a_run_on_pseudo_labels_is_supervised_by_what_people_annotated(data: ReportData) -> None:
+    row = read(data)["on_mal"]
+    assert (row["supervision"], row["labels"]) == ("boxes", "mal_masks")
+
+
 def test_what_does_not_apply_is_empty(data: ReportData) -> None:
     rows = read(data)
     assert {rows["boxinst"][name] for name in ("APl", "mIoU", "mIoU_crf")} == {""}

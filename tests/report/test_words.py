@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from made_up import make_data, make_row
 
-from pipeline.report.data import Interval, ReportData
+from pipeline.report.data import Difference, Interval, ReportData
 from pipeline.report.words import number, span, summary, warnings
 
 DATA = make_data(scenes=0)
@@ -15,7 +15,7 @@ DATA = make_data(scenes=0)
 def with_rows(*names: str, **changes: object) -> ReportData:
     """The fixture with these rows alone, `changes` applied to each."""
     rows = tuple(replace(make_row(name), **changes) for name in names)  # type: ignore[arg-type]
-    return replace(DATA, rows=rows, differences=(), stand_ins=())
+    return replace(DATA, rows=rows, differences=(), mask_iou_differences=(), stand_ins=())
 
 
 def test_summary_states_retention_both_figures_and_the_interval() -> None:
@@ -49,13 +49,52 @@ def test_box_figures_are_called_box_figures() -> None:
     )
 
 
+def test_a_labeler_is_told_apart_from_the_rows_with_ap() -> None:
+    text = summary(DATA)
+    assert text.endswith(
+        "Given the ground-truth boxes: “MAL labeler”, 83.1 mask IoU (95 % interval 82.2 to 83.9)."
+    )
+    assert "“MAL labeler”, 83.1 AP" not in text
+
+
+def test_a_run_on_pseudo_labels_says_whose() -> None:
+    text = summary(with_rows("oracle", "mal", "on_mal"))
+    assert "“CondInst on MAL masks”, trained on boxes alone, through the masks of “MAL labeler”" in text
+
+
+def test_a_labeler_alone_leads_by_its_mask_iou() -> None:
+    text = summary(with_rows("mal"))
+    assert text == "“MAL labeler”, trained on boxes, reaches 83.1 mask IoU (95 % interval 82.2 to 83.9)."
+    assert "another seed can move mask IoU" in " ".join(warnings(with_rows("mal")))
+
+
+def test_a_labeler_whose_masks_cannot_be_measured_is_not_praised() -> None:
+    nothing = with_rows("mal", metrics={"mask_iou": None}, interval=None)
+    assert summary(nothing).startswith("No mask IoU could be computed.")
+
+
+def test_mask_iou_within_the_noise_of_a_labeler_is_a_warning() -> None:
+    near = Difference("mal", "oracle", 0.4, Interval(-0.5, 1.2), True)
+    lines = warnings(replace(DATA, mask_iou_differences=(near,)))
+    assert any(
+        line.startswith("These differences of mask IoU") and "“MAL labeler” and “CondInst, masks”" in line
+        for line in lines
+    )
+    far = replace(near, first="boxinst")  # AP is what these two are compared by
+    lines = warnings(replace(DATA, mask_iou_differences=(far,)))
+    assert not any("differences of mask IoU" in line for line in lines)
+
+
 def test_warnings_name_noise_seeds_stand_ins_and_data() -> None:
     lines = warnings(DATA)
-    assert "“BoxInst, projection term alone” and “GrabCut in the boxes of BoxInst” (1.5 points" in lines[0]
-    assert lines[1].startswith("“BoxInst, projection term alone” was trained with one seed.")
-    assert "stands in for downloaded weights" in lines[2]
-    assert lines[3] == "Data: 3 train images have no object"
-    assert len(lines) == 4
+    assert "“BoxInst, projection term alone” and “GrabCut in the boxes of BoxInst” (1.5 points" in lines[1]
+    assert lines[0].startswith("Not computed for “MAL labeler”: AP: the run gives masks to given boxes")
+    assert lines[2].startswith(
+        "“BoxInst, projection term alone” and “MAL labeler” were trained with one seed."
+    )
+    assert "stands in for downloaded weights" in lines[3]
+    assert lines[4] == "Data: 3 train images have no object"
+    assert len(lines) == 5
 
 
 def test_missing_figures_come_first_and_once() -> None:

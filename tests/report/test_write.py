@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_up import make_data, make_row, make_scene, make_shape
+from made_up import make_data, make_pseudo_labels, make_row, make_scene, make_shape
 
 from pipeline.report.data import DataSummary, ReportData
 from pipeline.report.markdown import report_md
@@ -65,6 +65,7 @@ def test_writes_its_files_and_touches_no_other(out: Path) -> None:
         "figures/ap.png",
         "figures/curves.png",
         "figures/gallery.png",
+        "figures/mask_iou.png",
         "figures/retention.png",
         "index.html",
         "report.md",
@@ -106,7 +107,7 @@ def test_the_page_holds_every_row_and_figure(out: Path, data: ReportData) -> Non
     text = (out / "index.html").read_text(encoding="utf-8")
     for row in data.rows:
         assert f'data-value="{row.title}"' in text
-        assert f'data-value="{row.metrics["AP"]}"' in text
+        assert f'data-value="{row.score}"' in text
     for word in (
         "84.9 to 95.9",
         "within noise",
@@ -120,6 +121,7 @@ def test_the_page_holds_every_row_and_figure(out: Path, data: ReportData) -> Non
 def test_names_with_html_and_markup_show_as_they_are(tmp_path: Path) -> None:
     row = replace(
         make_row("boxinst"),
+        labels="",
         title=EVIL,
         oracle="none",
         retention=None,
@@ -139,6 +141,8 @@ def test_names_with_html_and_markup_show_as_they_are(tmp_path: Path) -> None:
         title=EVIL,
         rows=(row,),
         differences=(),
+        mask_iou_differences=(),
+        pseudo_labels=(replace(make_pseudo_labels(), name=EVIL, labeler="boxinst", not_computed=(EVIL,)),),
         curves={},
         scenes=(scene,),
         stand_ins=(),
@@ -162,13 +166,55 @@ def test_box_figures_alone_make_a_report(tmp_path: Path) -> None:
     )
     scene = make_scene(1, "best")
     scene = replace(scene, truth=tuple(replace(shape, mask=None) for shape in scene.truth))
+    data = replace(make_data(0), rows=rows, curves={}, stand_ins=(), scenes=(scene,), ranked_by="oracle")
     write_report(
-        replace(make_data(0), rows=rows, curves={}, differences=(), stand_ins=(), scenes=(scene,)), tmp_path
+        replace(data, differences=(), mask_iou_differences=(), pseudo_labels=()),
+        tmp_path,
     )
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "Not computed: mask: needs masks" in text
     assert "mask AP of" not in text
     assert "false alarm" not in text
+
+
+def test_labelers_alone_without_any_ground_truth_masks_make_a_report(tmp_path: Path) -> None:
+    """Boxes alone, in both splits: nothing is measured, and the masks can still be judged by eye."""
+    row = replace(
+        make_row("mal"), metrics={"mask_iou": None}, interval=None, mask_iou_interval=None, per_category={}
+    )
+    scene = replace(make_scene(1, "sample"), quality={"mal": None})
+    scene = replace(scene, truth=tuple(replace(shape, mask=None) for shape in scene.truth))
+    made = replace(
+        make_pseudo_labels(),
+        compared=0,
+        figures={},
+        intervals={},
+        not_computed=("mask_iou: needs ground-truth masks, which all 5346 objects lack",),
+    )
+    data = replace(make_data(0), rows=(row,), curves={}, differences=(), mask_iou_differences=())
+    data = replace(data, pseudo_labels=(made,), scenes=(scene,), ranked_by="", stand_ins=())
+    write_report(data, tmp_path)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "No mask IoU could be computed" in text
+    assert "evenly spread, since without ground-truth masks none can be called best or worst" in text
+    assert "judge the masks by eye in the gallery" in text
+    assert "false alarm" not in text
+    assert "best IoU with a shown detection" not in text
+    assert "judge the masks by eye" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_rows_of_both_tasks_stand_in_the_right_tables(out: Path) -> None:
+    text = (out / "index.html").read_text(encoding="utf-8")
+    assert "boxes, through mal" in text
+    assert "82.2 to 83.9" in text
+    by_ap, by_iou = re.findall(r'<table class="by-class">.*?</table>', text, re.DOTALL)
+    assert "MAL labeler" not in by_ap
+    assert "MAL labeler" in by_iou
+    assert "CondInst, masks" not in by_iou
+    assert text.index("Differences of mask AP") < text.index("Differences of mask IoU")
+    (sets,) = re.findall(r'<table id="sets">.*?</table>', text, re.DOTALL)
+    assert "MAL labeler, seed 0, on boxes; flipped crops too" in sets
+    assert "12 left out, 3 empty" in sets
 
 
 def test_an_empty_comparison_makes_a_report(tmp_path: Path) -> None:
@@ -187,7 +233,7 @@ def test_markdown_links_only_pictures_that_exist(out: Path, data: ReportData) ->
 
 def test_markdown_tables_have_as_many_cells_in_every_line(out: Path) -> None:
     tables = re.findall(r"(?:^\|.*\n)+", (out / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(tables) == 3
+    assert len(tables) == 6  # rows, differences of AP and of mask IoU, pseudo-labels, classes by both
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 

@@ -107,6 +107,28 @@ def test_networks_that_cannot_be_built(repository: Path, old: str, new: str, exp
         check(repository)
 
 
+def test_a_mask_rcnn_is_built_to_see_that_it_fits(repository: Path) -> None:
+    start = "backbones:\n  plain: {kind: random, architecture: resnet18}\n"
+    edit(repository, "backbones:\n", start)
+    edit(repository, "mask_rcnn\n    backbone: small", "mask_rcnn\n    backbone: resnet18")
+    for labels in ("masks", "mal_masks"):
+        row = f"model: mask_rcnn_small\n    labels: {labels}\n    backbone: "
+        edit(repository, f"{row}shapes_pretrained", f"{row}plain")
+    check(repository)
+    edit(repository, "fpn_strides: [4, 8, 16]", "fpn_strides: [64, 128, 256]")
+    with pytest.raises(UserError, match=r"models\.mask_rcnn_small: .*fpn_strides|strides.*backbone"):
+        check(repository)
+
+
+def test_weights_of_sam_are_looked_for_before_anything_runs(repository: Path) -> None:
+    row = "title: SAM, kind: sam, detections: boxinst, oracle: oracle, weights: data/sam, device: auto"
+    edit(repository, "baselines:\n", f"baselines:\n  sam: {{{row}}}\n")
+    with pytest.raises(UserError, match=r"baselines\.sam\.weights: 'data/sam' does not exist"):
+        check(repository)
+    (repository / "data" / "sam").mkdir(parents=True)
+    check(repository)
+
+
 def test_results_may_not_go_into_the_users_folder(repository: Path) -> None:
     (repository / "data" / "mine" / "images").mkdir(parents=True)
     (repository / "data" / "mine" / "train.json").write_text("{}", encoding="utf-8")

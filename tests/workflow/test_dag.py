@@ -27,8 +27,8 @@ def with_dep(dag: Dag, stage: str, dep: str) -> Dag:
 
 
 def test_committed_pipeline_has_no_leak(dag: Dag, params: Params) -> None:
-    weak = [run for run, row in params.runs.items() if params.labels[row.labels].kind == "boxes"]
-    assert weak, "the demo must have box-supervised runs, or this test says nothing"
+    weak = {run for run, row in params.runs.items() if params.supervision(row.labels) == "boxes"}
+    assert weak >= {"boxinst", "mal", "condinst_mal"}, "without them this test says nothing"
     assert find_leaks(dag, params) == []
 
 
@@ -36,7 +36,7 @@ def test_a_box_run_sees_one_label_file_and_images_alone(dag: Dag, params: Params
     """The files a box-supervised training may open, spelled out."""
     data = f"data/{params.benchmark}"
     for run, row in params.runs.items():
-        if params.labels[row.labels].kind == "boxes":
+        if params.supervision(row.labels) == "boxes":
             files = {dep for dep in dag[f"train@{run}"].deps if dep.startswith("data/")}
             assert files == {
                 f"{data}/prepared/train",
@@ -71,6 +71,21 @@ def test_a_leak_through_another_stage_is_found(dag: Dag, params: Params, dep: st
     assert find_leaks(with_dep(dag, "train@boxinst", dep), params)
 
 
+@pytest.mark.parametrize("dep", ["data/demo/labels/masks", "data/demo/prepared/annotations/train.json"])
+@pytest.mark.parametrize("stage", ["pseudo_labels@mal_masks", "train@mal"])
+def test_masks_behind_pseudo_labels_are_found(dag: Dag, params: Params, stage: str, dep: str) -> None:
+    leaks = find_leaks(with_dep(dag, stage, dep), params)
+    assert any(leak.startswith("train@condinst_mal") and stage in leak for leak in leaks)
+
+
+def test_masks_behind_pseudo_labels_that_no_run_uses_are_found(dag: Dag, params: Params) -> None:
+    """The set is a result, too: its file says that it is made from boxes alone."""
+    name = "pseudo_labels@mal_masks_unrefined"
+    assert "mal_masks_unrefined" not in {row.labels for row in params.runs.values()}
+    leaks = find_leaks(with_dep(dag, name, "data/demo/labels/masks"), params)
+    assert leaks == [f"{name} can read masks: {name} depends on data/demo/labels/masks"]
+
+
 def test_backbone_start_from_masks_is_found(dag: Dag, params: Params) -> None:
     assert find_leaks(with_dep(dag, "backbones@shapes_pretrained", "data/demo/labels/masks"), params)
 
@@ -89,7 +104,9 @@ def test_order_of_stages(dag: Dag) -> None:
     assert before["train@boxinst"] == {"generate@shapes", "labels@boxes", "backbones@shapes_pretrained"}
     assert {"predict@boxinst", "labels@val_boxes"} <= before["baseline@grabcut"]
     assert {"evaluate@oracle", "evaluate_baseline@fill"} <= before["compare@demo"]
-    assert {"compare@demo", "train@oracle"} <= before["report@demo"]
+    assert {"compare@demo", "train@oracle", "evaluate_pseudo_labels@mal_masks"} <= before["report@demo"]
+    assert before["pseudo_labels@mal_masks"] == {"generate@shapes", "labels@boxes", "train@mal"}
+    assert "pseudo_labels@mal_masks" in before["train@condinst_mal"]
 
 
 def test_every_command_and_code_dependency_exists(root: Path, dag: Dag) -> None:

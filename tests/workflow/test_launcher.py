@@ -98,3 +98,15 @@ def test_threads_are_those_of_the_hungriest_stage(params: Params) -> None:
     assert launcher.most_threads(params) == 1
     predict = params.predict.model_copy(update={"threads": 4})
     assert launcher.most_threads(params.model_copy(update={"predict": predict})) == 4
+    made = params.pseudo_labels["mal_masks"]
+    made = made.model_copy(update={"labeling": made.labeling.model_copy(update={"threads": 3})})
+    assert launcher.most_threads(params.model_copy(update={"pseudo_labels": {"made": made}})) == 3
+
+
+def test_threads_of_labeling_count_where_a_run_labels(params: Params) -> None:
+    labeling = params.predict.labeling.model_copy(update={"threads": 2})
+    predict = params.predict.model_copy(update={"labeling": labeling})
+    labels = params.model_copy(update={"predict": predict})
+    assert launcher.most_threads(labels) == 2
+    detects = {name: run for name, run in params.runs.items() if run.task == "instances"}
+    assert launcher.most_threads(labels.model_copy(update={"runs": detects})) == 1

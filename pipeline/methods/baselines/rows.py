@@ -6,17 +6,26 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing import get_context
-from typing import Any, Literal, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from pipeline.methods.baselines import fill, grabcut
+from pipeline import params
+from pipeline.methods.baselines import ellipse, fill, grabcut, two_means
 from pipeline.methods.baselines.box_masks import Masks
 
 MasksFromBoxes = Callable[[NDArray[np.uint8], NDArray[np.float64]], Masks]
+EachMask = Callable[[NDArray[np.uint8], NDArray[np.float64]], Iterable[Masks]]
+
+WITHOUT_SETTINGS: dict[str, MasksFromBoxes] = {
+    "fill": fill.masks_from_boxes,
+    "ellipse": ellipse.masks_from_boxes,
+    "two_means": two_means.masks_from_boxes,
+}
 
 
 class Images(Protocol):
@@ -34,26 +43,37 @@ class _Job(NamedTuple):
     boxes: NDArray[np.float64]
 
 
-def masks_from_boxes(kind: Literal["fill", "grabcut"], iterations: int) -> MasksFromBoxes:
-    """The function image (H, W, 3) uint8 RGB, boxes (N, 4) xyxy -> (N, H, W) bool of one baseline."""
-    if kind == "grabcut":
-        return partial(grabcut.masks_from_boxes, iterations=iterations)
-    return fill.masks_from_boxes
+def each_mask(baseline: params.Baseline) -> EachMask:
+    """The function image (H, W, 3) uint8 RGB, boxes (N, 4) xyxy -> N masks (H, W) bool of one baseline.
+
+    They come one by one, since the masks of a large image with 100 boxes are 100 large arrays.  Picklable,
+    but for SAM's.  Raises UserError when SAM's weights cannot be used.
+    """
+    if baseline.kind == "sam":
+        from pipeline.methods.baselines.sam import Sam  # takes seconds, which the others need not wait
+
+        return Sam(Path(baseline.weights), baseline.device).each_mask
+    if baseline.kind == "grabcut":
+        return partial(_box_by_box, partial(grabcut.masks_from_boxes, iterations=baseline.iterations))
+    return partial(_box_by_box, WITHOUT_SETTINGS[baseline.kind])
+
+
+def _box_by_box(
+    method: MasksFromBoxes, image: NDArray[np.uint8], boxes: NDArray[np.float64]
+) -> Iterator[Masks]:
+    for box in boxes:
+        yield method(image, box[None])[0]
 
 
 def apply_baseline(
-    kind: Literal["fill", "grabcut"],
-    iterations: int,
-    store: Images,
-    detections: list[dict[str, Any]],
-    labels: dict[str, Any],
-    processes: int,
+    baseline: params.Baseline, store: Images, detections: list[dict[str, Any]], labels: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Give a run's detections, and the ground-truth boxes of val, a baseline's masks.
 
     detections: COCO results, of which image_id, category_id, bbox and score are kept; labels: the box
     label file of val (COCO json).  Returns detections in their order and entries {annotation_id, image_id,
-    segmentation} in the order of the annotations.  The number of processes does not change the result.
+    segmentation} in the order of the annotations.  The number of processes does not change the result;
+    SAM works in this process alone.
     """
     annotations = labels["annotations"]
     records = [*detections, *annotations]
@@ -61,7 +81,8 @@ def apply_baseline(
     for row, record in enumerate(records):
         rows[record["image_id"]].append(row)
     jobs = [_Job(image, _xyxy([records[row]["bbox"] for row in rows[image]])) for image in sorted(rows)]
-    work = partial(_encode_masks, store, masks_from_boxes(kind, iterations))
+    work = partial(_encode_masks, store, each_mask(baseline))
+    processes = 1 if baseline.kind == "sam" else baseline.processes
     masks: dict[int, dict[str, Any]] = {}
     for job, encoded in zip(jobs, _map(work, jobs, processes), strict=True):
         masks.update(zip(rows[job.image_id], encoded, strict=True))
@@ -83,12 +104,10 @@ def _xyxy(boxes: list[list[float]]) -> NDArray[np.float64]:
     return np.concatenate([values[:, :2], values[:, :2] + values[:, 2:]], axis=1)
 
 
-def _encode_masks(store: Images, method: MasksFromBoxes, job: _Job) -> list[dict[str, Any]]:
+def _encode_masks(store: Images, method: EachMask, job: _Job) -> list[dict[str, Any]]:
     """The masks of one image's boxes as compressed RLE."""
     encoded = []
-    image = store.read(job.image_id)
-    for box in job.boxes:  # one at a time: masks of a large image with 100 boxes are 100 large arrays
-        mask = method(image, box[None])[0]
+    for mask in method(store.read(job.image_id), job.boxes):
         rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
         encoded.append({"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")})
     return encoded

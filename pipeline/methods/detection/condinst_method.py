@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +14,7 @@ from pipeline.methods.detection.inference import (
     clip_masks,
     decode_boxes,
     detect,
+    evaluating,
     original_boxes,
     original_masks,
     rescale_boxes,
@@ -130,7 +129,7 @@ class CondInstMethod(ABC):
 
     def predict(self, samples: list[Sample]) -> list[Instances]:
         """Detections with masks for each image, in pixels of the original images."""
-        with self._evaluating():
+        with evaluating(self.module):
             return self._detections(samples, *self._run(samples))
 
     def predict_with_boxes(
@@ -141,7 +140,7 @@ class CondInstMethod(ABC):
         boxes: (N, 4) xyxy per image, in pixels of the original image.  The mask is that of the location
         whose predicted box overlaps the given one best.
         """
-        with self._evaluating():
+        with evaluating(self.module):
             run = self._run(samples)
             return self._detections(samples, *run), self._masks_in_boxes(samples, boxes, *run)
 
@@ -172,16 +171,6 @@ class CondInstMethod(ABC):
             masks = self._masks(dense, locations, index, cells, size, sample.original_size)
             results.append(clip_masks(masks, given))
         return results
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        training = self.module.training
-        self.module.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.module.train(training)
 
     def _run(self, samples: list[Sample]) -> tuple[PaddedBatch, Locations, DenseOutputs]:
         _, padded = self._load(samples)

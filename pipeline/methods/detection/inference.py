@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from pipeline.methods.detection.dense import DenseOutputs
@@ -31,6 +33,18 @@ class Detections:
     labels: Tensor
     scores: Tensor
     cells: Tensor
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode, without gradients; afterwards in the mode it had."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
 
 
 def decode_boxes(distances: Tensor, locations: Locations) -> Tensor:

@@ -19,7 +19,7 @@ from pipeline.data.transforms import augment
 from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import FitResult, fit
-from pipeline.models.backbones import Backbone, build_backbone
+from pipeline.models.backbones import Backbone, build_maps
 from pipeline.structures import Sample, Target, boxes_xyxy
 
 VAL_IMAGES = 400
@@ -91,7 +91,7 @@ class SingleObjects(Dataset[Sample]):
         images = np.stack([scene.image for scene in scenes]).transpose(0, 3, 1, 2)
         self.images = torch.from_numpy(np.ascontiguousarray(images))
         self.labels = torch.from_numpy(np.concatenate([scene.labels for scene in scenes]))
-        self.seed, self.augmentation = section.seed, _training(section).augmentation
+        self.seed, self.augmentation = section.seed, _flips(section.size)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -115,7 +115,7 @@ def pretrain(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(section.seed)
-        backbone = build_backbone(section.architecture, frozen_stages=0, frozen_batchnorm=False)
+        backbone = build_maps(section.architecture)
         method = Classification(Classifier(backbone, len(class_names(section.hard))))
     result = fit(
         method,
@@ -140,26 +140,22 @@ def pretrain(
 
 
 def _training(section: params.ShapesPretraining) -> params.Training:
-    """The recipe: AdamW, a short warm-up, cosine to 0, flips and transposition."""
-    flips = params.Augmentation(
-        short_sides=(section.size,),
-        max_side=section.size,
-        horizontal_flip=0.5,
-        vertical_flip=0.5,
-        transpose=0.5,
-    )
+    """The recipe: AdamW, a short warm-up, cosine to 0."""
     return params.Training(
+        duration="steps",
         steps=section.steps,
         batch_size=section.batch_size,
         optimizer="adamw",
         learning_rate=section.learning_rate,
         backbone_rate=1.0,
         momentum=0.9,
+        betas=(0.9, 0.999),
         weight_decay=section.weight_decay,
         norm_weight_decay=0.0,
         schedule="cosine",
         milestones=(),
         poly_power=0.9,
+        final_rate=0.0,
         warmup_steps=round(WARMUP * section.steps),
         warmup_start=0.001,
         clip_norm=5.0,
@@ -170,7 +166,12 @@ def _training(section: params.ShapesPretraining) -> params.Training:
         threads=section.threads,
         checkpoint_every=500,
         log_every=50,
-        augmentation=flips,
+    )
+
+
+def _flips(size: int) -> params.Augmentation:
+    return params.Augmentation(
+        short_sides=(size,), max_side=size, horizontal_flip=0.5, vertical_flip=0.5, transpose=0.5
     )
 
 

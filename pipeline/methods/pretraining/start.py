@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
@@ -15,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.methods.pretraining.method import pretrain
 from pipeline.methods.pretraining.weight_files import load_foreign
-from pipeline.models.backbones import SMALL, Backbone, build_backbone
+from pipeline.models.backbones import SMALL, Backbone, build_maps
 from pipeline.weights import save_weights
 
 
@@ -45,7 +44,7 @@ def write_backbone_start(
             backbone, about["figures"], result = pretrain(section, checkpoint, key, name)
             weights = backbone.network
         case params.TimmWeights():
-            weights = _download(section.architecture)
+            weights = _download(section.architecture).network
         case params.WeightFile():
             backbone = _build(section.architecture)
             about["ignored"] = load_foreign(backbone, section.architecture, root / section.path)
@@ -61,11 +60,11 @@ def write_backbone_start(
 def _build(architecture: str) -> Backbone:
     """A backbone whose random weights do not matter, so the global generator is left alone."""
     with torch.random.fork_rng(devices=[]):
-        return build_backbone(architecture, frozen_stages=0, frozen_batchnorm=False)
+        return build_maps(architecture)
 
 
-def _download(architecture: str) -> nn.Module:
-    """timm's pretrained network, from its cache or the network."""
+def _download(architecture: str) -> Backbone:
+    """The backbone with timm's pretrained weights, from its cache or the network."""
     if architecture == SMALL:
         raise UserError(
             "params.yaml",
@@ -75,7 +74,7 @@ def _download(architecture: str) -> nn.Module:
         )
     _build(architecture)
     try:
-        network: nn.Module = timm.create_model(architecture, features_only=True, pretrained=True)
+        return build_maps(architecture, pretrained=True)
     except Exception as error:  # timm, its hub and the HTTP client below raise types of their own
         problem = f"its weights cannot be downloaded ({type(error).__name__}: {error})"
         raise UserError(
@@ -84,4 +83,3 @@ def _download(architecture: str) -> nn.Module:
             problem,
             "run once with a network, or download them elsewhere and use kind: file with their path",
         ) from None
-    return network

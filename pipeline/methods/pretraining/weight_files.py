@@ -13,21 +13,23 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.models.backbones import SMALL, Backbone, check_tensors
+from pipeline.models.backbones import SMALL, Backbone, check_tensors, loadable
 
 State = dict[str, Tensor]
 
 WRAPPERS = ("state_dict", "model")  # keys below which training programs put the weights
 PREFIXES = ("module.", "backbone.", "body.")  # of the backbone's tensors; "body." is torchvision's detectors'
-HEADS = ("fc.", "head.", "classifier.")  # a classifier's tensors, in timm and torchvision
+HEADS = ("fc.", "head.", "classifier.")  # a classifier's tensors, in timm, torchvision and DeiT
+DECODERS = ("decoder_", "mask_token")  # what a masked autoencoder (MAE) has beside its encoder
 
 
 def load_foreign(backbone: Backbone, name: str, path: Path) -> list[str]:
     """Fill the backbone of architecture `name` from a .safetensors file or a .pth state dict.
 
-    Understands timm's and torchvision's names, for the whole classifier or its backbone alone, and the
-    WRAPPERS and PREFIXES above.  Returns the names of the tensors that were left out because they belong
-    to no backbone: a classifier, or what lies outside of a prefix.
+    Understands timm's and torchvision's names, for the whole classifier or its backbone alone, those of
+    DeiT's and MAE's transformers (which are timm's), and the WRAPPERS and PREFIXES above.  Returns the
+    names of the tensors that were left out because they belong to no backbone: a classifier, a decoder,
+    or what lies outside of a prefix.
 
     Raises UserError when the file is missing or holds no state dict, or when tensors of the backbone are
     missing, of another shape, or not known.
@@ -39,10 +41,10 @@ def load_foreign(backbone: Backbone, name: str, path: Path) -> list[str]:
     foreign = renamed.keys() - own.keys()
     if foreign:
         classifier = _classifier_names(name)
-        heads = {key for key in foreign if key.startswith(HEADS) or _flat(key) in classifier}
-        renamed = {key: tensor for key, tensor in renamed.items() if key not in heads}
-        ignored += sorted(heads)
-    check_tensors(backbone, renamed, path)
+        left_out = {key for key in foreign if key.startswith((*HEADS, *DECODERS)) or _flat(key) in classifier}
+        renamed = {key: tensor for key, tensor in renamed.items() if key not in left_out}
+        ignored += sorted(left_out)
+    check_tensors(loadable(backbone), renamed, path, backbone.remedies)
     backbone.network.load_state_dict({**own, **renamed})
     return ignored
 

@@ -1,1 +1,1 @@
-"""CondInst trained on masks or pseudo-masks."""
+"""Detectors trained on masks, or on pseudo-masks."""

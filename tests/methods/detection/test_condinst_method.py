@@ -7,7 +7,7 @@ from torchvision.tv_tensors import Image, Mask
 
 from pipeline import params
 from pipeline.methods.detection.proposals import Proposals
-from pipeline.methods.supervised.method import Supervised
+from pipeline.methods.supervised.condinst import SupervisedCondInst
 from pipeline.models.condinst import CondInst
 from pipeline.structures import Sample, Target, boxes_xyxy, pad_images
 
@@ -28,17 +28,20 @@ def settings(**changes):
         short_sides=(96,), max_side=96, horizontal_flip=0.0, vertical_flip=0.0, transpose=0.0
     )
     train = params.Training(
+        duration="steps",
         steps=1,
         batch_size=1,
         optimizer="sgd",
         learning_rate=0.1,
         backbone_rate=1.0,
         momentum=0.9,
+        betas=(0.9, 0.999),
         weight_decay=0.0,
         norm_weight_decay=0.0,
         schedule="constant",
         milestones=(),
         poly_power=0.9,
+        final_rate=0.0,
         warmup_steps=0,
         warmup_start=1.0,
         clip_norm=0.0,
@@ -49,21 +52,14 @@ def settings(**changes):
         threads=1,
         checkpoint_every=1,
         log_every=1,
-        augmentation=augmentation,
     )
-    values = {
-        "kind": "supervised",
-        "mask_weight": 1.0,
-        "max_proposals": -1,
-        "topk_per_image": 64,
-        "train": train,
-    }
+    values = {"kind": "supervised", "mask_weight": 1.0, "train": train, "augmentation": augmentation}
     return params.Supervised(**(values | changes))
 
 
 @pytest.fixture
 def method(tiny_heads, tiny_model, predict_settings):
-    return Supervised(settings(), tiny_heads, tiny_model, 5, predict_settings, 0)
+    return SupervisedCondInst(settings(), tiny_heads, tiny_model, 5, predict_settings, 0)
 
 
 @pytest.fixture
@@ -207,7 +203,7 @@ def test_pixels_are_normalised_in_the_format_of_the_mean(tiny_model):
 
 def test_the_mask_loss_is_the_weighted_mean_of_dice_over_proposals(tiny_model, predict_settings):
     model, network = small_network(tiny_model)  # its logits have stride 2
-    method = Supervised(settings(mask_weight=3.0), network, model, 3, predict_settings, 0)
+    method = SupervisedCondInst(settings(mask_weight=3.0), network, model, 3, predict_settings, 0)
     batch = [masked_sample(1, 64, 90, 2), masked_sample(2, 70, 64, 1)]
     padded = pad_images([item.image for item in batch], 32)
     height, width = (side // 2 for side in padded.images.shape[-2:])
@@ -229,7 +225,7 @@ def test_the_mask_loss_is_the_weighted_mean_of_dice_over_proposals(tiny_model, p
 def test_training_lowers_the_losses(tiny_model, predict_settings):
     torch.manual_seed(0)
     model, network = small_network(tiny_model)
-    method = Supervised(settings(), network, model, 3, predict_settings, 0)
+    method = SupervisedCondInst(settings(), network, model, 3, predict_settings, 0)
     batch = [masked_sample(1, 64, 90, 2), masked_sample(2, 70, 64, 1), masked_sample(3, 64, 64, 0)]
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     totals = []
@@ -247,7 +243,7 @@ def test_training_lowers_the_losses(tiny_model, predict_settings):
 
 def test_batch_without_objects_reaches_every_parameter(tiny_model, predict_settings):
     model, network = small_network(tiny_model)
-    method = Supervised(settings(), network, model, 3, predict_settings, 0)
+    method = SupervisedCondInst(settings(), network, model, 3, predict_settings, 0)
     losses = method.losses([masked_sample(3, 64, 64, 0), masked_sample(4, 40, 64, 0)], 0)
     torch.stack(list(losses.values())).sum().backward()
     assert float(losses["loss_mask"].detach()) == float(losses["loss_fcos_loc"].detach()) == 0
@@ -255,9 +251,8 @@ def test_batch_without_objects_reaches_every_parameter(tiny_model, predict_setti
 
 
 def test_random_proposals_repeat_with_the_step(tiny_model, predict_settings):
-    model, network = small_network(tiny_model)
-    chosen = settings(max_proposals=5, topk_per_image=-1)
-    method = Supervised(chosen, network, model, 3, predict_settings, 0)
+    model, network = small_network(tiny_model, max_proposals=5, topk_per_image=-1)
+    method = SupervisedCondInst(settings(), network, model, 3, predict_settings, 0)
     batch = [masked_sample(1, 64, 90, 2), masked_sample(2, 64, 64, 1)]
     first, again, other = (float(method.losses(batch, step)["loss_mask"].detach()) for step in (3, 3, 4))
     assert first == again != other
@@ -265,7 +260,7 @@ def test_random_proposals_repeat_with_the_step(tiny_model, predict_settings):
 
 def test_bfloat16_features_give_float32_losses(tiny_model, predict_settings):
     model, network = small_network(tiny_model)
-    method = Supervised(settings(), network, model, 3, predict_settings, 0)
+    method = SupervisedCondInst(settings(), network, model, 3, predict_settings, 0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = method.losses([masked_sample(1, 64, 90, 2), masked_sample(2, 64, 64, 1)], 0)
     assert all(loss.dtype == torch.float32 and torch.isfinite(loss) for loss in losses.values())

@@ -1,21 +1,20 @@
-"""CondInst trained on instance masks (arXiv 2003.05664): the oracle, and the student of pseudo-masks."""
+"""CondInst trained on instance masks (arXiv 2003.05664), or on pseudo-masks."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision.tv_tensors import Mask
 
 from pipeline import params
 from pipeline.methods.detection.condinst_method import CondInstMethod
 from pipeline.methods.detection.proposals import Positives, Proposals, random_choice, topk_per_box
 from pipeline.methods.detection.targets import mask_centroids
 from pipeline.methods.dice import dice_loss
-from pipeline.methods.supervised.targets import sample_masks
+from pipeline.methods.supervised.targets import required_masks, sample_masks
 from pipeline.structures import PaddedBatch, Sample, Target
 
 
-class Supervised(CondInstMethod):
+class SupervisedCondInst(CondInstMethod):
     """Detection losses and the dice loss of the proposals' masks."""
 
     def __init__(
@@ -33,27 +32,21 @@ class Supervised(CondInstMethod):
         self.seed = seed
 
     def centers(self, target: Target, padded_size: tuple[int, int]) -> Tensor:
-        return mask_centroids(_masks(target))
+        return mask_centroids(required_masks(target))
 
     def choose(self, positives: Positives, step: int) -> Tensor:
-        if self.settings.topk_per_image > 0:
-            return topk_per_box(positives, self.settings.topk_per_image)
+        if self.model.topk_per_image > 0:
+            return topk_per_box(positives, self.model.topk_per_image)
         # A generator of the step's own: a resumed run draws what an uninterrupted one would.
         generator = torch.Generator().manual_seed((self.seed << 32) + step)
-        return random_choice(positives, self.settings.max_proposals, generator)
+        return random_choice(positives, self.model.max_proposals, generator)
 
     def mask_losses(
         self, logits: Tensor, proposals: Proposals, batch: list[Sample], padded: PaddedBatch, step: int
     ) -> dict[str, Tensor]:
         height, width = padded.images.shape[-2:]
         masks = sample_masks(
-            [_masks(sample.target) for sample in batch], (height, width), self.model.mask_out_stride
+            [required_masks(sample.target) for sample in batch], (height, width), self.model.mask_out_stride
         )
         total = dice_loss(logits.sigmoid(), masks[proposals.boxes]).sum()
         return {"loss_mask": self.settings.mask_weight * total / max(len(proposals), 1)}
-
-
-def _masks(target: Target) -> Mask:
-    if target.masks is None:
-        raise ValueError("the supervised method needs masks, and this sample has none")
-    return target.masks

@@ -1,0 +1,1 @@
+"""MAL's mask auto-labeler (arXiv 2301.03992): one mask per box crop."""

@@ -1,0 +1,210 @@
+"""Mask R-CNN (arXiv 1703.06870) on a pyramid (arXiv 1612.03144): torchvision's heads on our backbones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.poolers import LevelMapper
+
+from pipeline import params
+from pipeline.models.backbones import Backbone, build_backbone
+from pipeline.models.fpn import FPN
+from pipeline.models.normalise import Normalise
+
+# Overlap with an object above which an anchor or a proposal is positive, and below which it is negative;
+# the share of positives in a draw; the overlap at which proposals suppress each other (Faster R-CNN,
+# arXiv 1506.01497, and Fast R-CNN, arXiv 1504.08083).
+_ANCHOR_IOU = (0.7, 0.3)
+_ANCHOR_POSITIVES = 0.5
+_PROPOSAL_NMS = 0.7
+_ROI_IOU = (0.5, 0.5)
+_ROI_POSITIVES = 0.25
+_SAMPLES_PER_BIN = 2  # of RoIAlign, along each axis
+_LOSSES = {
+    "loss_objectness": "loss_objectness",
+    "loss_rpn_box_reg": "loss_rpn_box",
+    "loss_classifier": "loss_class",
+    "loss_box_reg": "loss_box",
+    "loss_mask": "loss_mask",
+}
+
+Sizes = Sequence[tuple[int, int]]
+Pyramid = dict[str, Tensor]
+
+
+@dataclass
+class Found:
+    """Detections of one image, best score first, in pixels of the network's input, clipped to the image.
+
+    boxes: (N, 4) xyxy; labels: (N,) int64 from 0; scores: (N,); masks: (N, M, M), the probability of the
+    object on a grid over its box.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    masks: Tensor
+
+
+class MaskRCNN(nn.Module):
+    """The whole network.  Raises ValueError when the backbone lacks the finest stride of the pyramid.
+
+    padding_divisor: the padded sides of a batch must be multiples of it.  Anchors and proposals for the
+    losses are drawn from torch's global generator of the device.
+    """
+
+    def __init__(
+        self, model: params.MaskRCNN, num_classes: int, backbone: Backbone, predict: params.Predict
+    ) -> None:
+        """predict: the thresholds and limits of `detect`."""
+        super().__init__()
+        self.backbone = backbone
+        self.fpn = FPN(backbone.channels, model.fpn_channels, model.fpn_strides, coarser="subsampling")
+        self.normalise = Normalise(model.pixel_mean, model.pixel_std)
+        self.rpn = _proposal_network(model, predict)
+        self.roi_heads = _region_heads(model, self.fpn.lateral_strides, num_classes, predict)
+        self.padding_divisor = max(*backbone.channels, *model.fpn_strides)
+
+    def forward(self, images: Tensor, sizes: Sizes, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The losses of a batch, float32 scalars: loss_objectness, _rpn_box, _class, _box and _mask.
+
+        images: (B, 3, H, W) float RGB, 0..255; sizes: (height, width) of each within its padding; targets:
+        per image boxes (N, 4) float32 xyxy, labels (N,) int64 from 0, masks (N, h, w) bool; N may be 0.
+        """
+        # Class 0 of torchvision is the background.
+        targets = [{**target, "labels": target["labels"] + 1} for target in targets]
+        pyramid = self.pyramid(images, sizes)
+        with _fast_roi_align(images.device):
+            proposals, losses = self.rpn(ImageList(images, list(sizes)), pyramid, targets)
+            losses |= self.roi_heads(pyramid, proposals, list(sizes), targets)[1]
+        return {name: losses[theirs] for theirs, name in _LOSSES.items()}
+
+    def pyramid(self, images: Tensor, sizes: Sizes) -> Pyramid:
+        """Maps by stride, in float32: boxes are computed in the maps' precision, and half is too coarse."""
+        levels = self.fpn(self.backbone(self.normalise(images, sizes)))
+        return {str(s): level.float() for s, level in zip(self.fpn.strides, levels, strict=True)}
+
+    def detect(self, pyramid: Pyramid, images: Tensor, sizes: Sizes) -> list[Found]:
+        """Detections of each image; the module must be in evaluation mode."""
+        with _fast_roi_align(images.device):
+            proposals, _ = self.rpn(ImageList(images, list(sizes)), pyramid)
+            results, _ = self.roi_heads(pyramid, proposals, list(sizes))
+        return [
+            Found(found["boxes"], found["labels"] - 1, found["scores"], found["masks"][:, 0])
+            for found in results
+        ]
+
+    def masks_in_boxes(self, pyramid: Pyramid, boxes: list[Tensor], sizes: Sizes) -> list[Tensor]:
+        """Per image the (N, M, M) probabilities on a grid over each of the (N, 4) xyxy boxes; N may be 0.
+
+        The mask is that of the class which the box head finds most likely in the box.
+        """
+        heads: Any = self.roi_heads
+        with _fast_roi_align(pyramid[str(self.fpn.strides[0])].device):
+            logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(pyramid, boxes, list(sizes))))
+            features = heads.mask_head(heads.mask_roi_pool(pyramid, boxes, list(sizes)))
+        labels = logits[:, 1:].argmax(dim=1) + 1
+        every = torch.arange(len(labels), device=labels.device)
+        masks = heads.mask_predictor(features)[every, labels].sigmoid()
+        return list(masks.split([len(part) for part in boxes]))
+
+
+def build_mask_rcnn(model: params.MaskRCNN, num_classes: int, predict: params.Predict) -> MaskRCNN:
+    """Mask R-CNN on the backbone that `model` names, with random weights."""
+    backbone = build_backbone(
+        model.backbone, frozen_stages=model.frozen_stages, frozen_batchnorm=model.frozen_batchnorm
+    )
+    return MaskRCNN(model, num_classes, backbone, predict)
+
+
+def _proposal_network(model: params.MaskRCNN, predict: params.Predict) -> nn.Module:
+    levels = len(model.fpn_strides)
+    anchors = AnchorGenerator(
+        tuple((size,) for size in model.anchor_sizes), (tuple(model.anchor_ratios),) * levels
+    )
+    network: nn.Module = RegionProposalNetwork(
+        anchors,
+        _in_float32(RPNHead(model.fpn_channels, len(model.anchor_ratios))),
+        *_ANCHOR_IOU,
+        model.rpn_batch,
+        _ANCHOR_POSITIVES,
+        {"training": model.rpn_pre_nms, "testing": predict.pre_nms_topk},
+        {"training": model.rpn_post_nms, "testing": predict.pre_nms_topk},
+        _PROPOSAL_NMS,
+    )
+    return network
+
+
+def _region_heads(
+    model: params.MaskRCNN, strides: Sequence[int], num_classes: int, predict: params.Predict
+) -> nn.Module:
+    channels, classes = model.box_head_channels, num_classes + 1
+    mask_channels = model.mask_head_channels
+    heads: nn.Module = RoIHeads(
+        _pool(strides, model.box_pool),
+        TwoMLPHead(model.fpn_channels * model.box_pool**2, channels),
+        _in_float32(FastRCNNPredictor(channels, classes)),
+        *_ROI_IOU,
+        model.roi_batch,
+        _ROI_POSITIVES,
+        None,  # torchvision's weights of the box offsets: 10, 10, 5, 5
+        predict.score_threshold,
+        predict.nms_threshold,
+        predict.detections_per_image,
+        _pool(strides, model.mask_pool),
+        MaskRCNNHeads(model.fpn_channels, (mask_channels,) * model.mask_head_convs, 1),
+        _in_float32(MaskRCNNPredictor(mask_channels, mask_channels, classes)),
+    )
+    return heads
+
+
+def _pool(strides: Sequence[int], side: int) -> nn.Module:
+    """RoIAlign on the level that fits the box (arXiv 1612.03144, equation 1)."""
+    pool: Any = MultiScaleRoIAlign([str(stride) for stride in strides], side, _SAMPLES_PER_BIN)
+    # Otherwise guessed from the sizes of the first batch, wrongly if most of a small image is padding.
+    pool.scales = [1 / stride for stride in strides]
+    pool.map_levels = LevelMapper(*(int(math.log2(stride)) for stride in (strides[0], strides[-1])))
+    return pool  # type: ignore[no-any-return]
+
+
+def _in_float32(module: nn.Module) -> nn.Module:
+    """The module with outputs in float32 under autocast too, since boxes and losses follow from them."""
+    module.register_forward_hook(_to_float32)
+    return module
+
+
+def _to_float32(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    if isinstance(outputs, Tensor):
+        return outputs.float()
+    return type(outputs)(_to_float32(module, inputs, part) for part in outputs)
+
+
+@contextmanager
+def _fast_roi_align(device: torch.device) -> Iterator[None]:
+    """On a GPU, torchvision's kernel and not the slow substitute that it takes for deterministic results.
+
+    The kernel's forward pass is deterministic; its backward pass adds in varying order.
+    """
+    if device.type == "cpu":
+        yield
+        return
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)

@@ -1,0 +1,74 @@
+"""The sections of params.yaml as frozen, validated models: unknown keys and bad values are refused.
+
+A table (`runs`, `methods`, ...) maps a name to a row.  Every key must be written out: DVC tracks
+parameters by key, and an optional key would be invisible to it.
+"""
+
+from pipeline.params.comparison import (
+    Baseline,
+    DenseCrf,
+    Ellipse,
+    Evaluate,
+    Fill,
+    GrabCut,
+    Labeling,
+    Predict,
+    PseudoLabels,
+    Report,
+    Run,
+    Sam,
+    TwoMeans,
+)
+from pipeline.params.data import CocoFolder, Labels, Shapes
+from pipeline.params.methods import (
+    ARCHITECTURES,
+    BoxInst,
+    CropAugmentation,
+    Mal,
+    MeanField,
+    Method,
+    Supervised,
+)
+from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, MaskRCNN, Model
+from pipeline.params.sections import Params
+from pipeline.params.starts import Backbone, RandomStart, ShapesPretraining, TimmWeights, WeightFile
+from pipeline.params.training import Augmentation, Training
+
+__all__ = [
+    "ARCHITECTURES",
+    "Augmentation",
+    "AutoLabeler",
+    "Backbone",
+    "Baseline",
+    "BoxInst",
+    "CocoFolder",
+    "CondInst",
+    "CropAugmentation",
+    "DenseCrf",
+    "Detectron2",
+    "Ellipse",
+    "Evaluate",
+    "Fill",
+    "GrabCut",
+    "Labeling",
+    "Labels",
+    "Mal",
+    "MaskRCNN",
+    "MeanField",
+    "Method",
+    "Model",
+    "Params",
+    "Predict",
+    "PseudoLabels",
+    "RandomStart",
+    "Report",
+    "Run",
+    "Sam",
+    "Shapes",
+    "ShapesPretraining",
+    "Supervised",
+    "TimmWeights",
+    "Training",
+    "TwoMeans",
+    "WeightFile",
+]

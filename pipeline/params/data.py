@@ -1,0 +1,37 @@
+"""Datasets and label files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.params.base import Positive, Section, Seed
+
+
+class Shapes(Section):
+    """A procedural dataset: `train` and `val` scenes of `size` x `size` pixels from disjoint seeds."""
+
+    train: Positive
+    val: Positive
+    size: Annotated[int, Field(ge=32, le=1024)]
+    seed: Seed
+    hard: bool  # adds rings and crescents, which defeat projection losses
+    processes: Positive
+
+
+class CocoFolder(Section):
+    """A dataset in COCO format.  Paths are relative to the repository; `val_*` may repeat `train_*`."""
+
+    train_json: str
+    train_images: str
+    val_json: str
+    val_images: str
+    processes: Positive
+
+
+class Labels(Section):
+    """One label file derived from an annotation file: the only thing a training stage sees of it."""
+
+    kind: Literal["boxes", "masks"]
+    split: Literal["train", "val"]

@@ -1,0 +1,119 @@
+"""Methods: their losses and schedules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.params.base import Count, Momentum, Positive, Rate, Section, Share, Weight
+from pipeline.params.training import Augmentation, Training
+
+
+class Supervised(Section):
+    """A detector on masks (or on pseudo-masks).  The losses are those of its architecture."""
+
+    kind: Literal["supervised"]
+    mask_weight: Weight  # of the mask loss
+    train: Training
+    augmentation: Augmentation
+
+
+class BoxInst(Section):
+    """BoxInst (arXiv 2012.02310): projection and colour-pairwise loss on boxes."""
+
+    kind: Literal["boxinst"]
+    projection_weight: Weight
+    pairwise_weight: Weight
+    pairwise_size: Annotated[int, Field(ge=3)]
+    pairwise_dilation: Positive
+    color_threshold: Share
+    pairwise_warmup: Positive  # steps over which pairwise_weight grows linearly from 0
+    bottom_pixels_removed: Count
+    topk_per_image: Positive
+    train: Training
+    augmentation: Augmentation
+
+    @model_validator(mode="after")
+    def _fits_the_losses(self) -> BoxInst:
+        if self.pairwise_size % 2 == 0:
+            raise ValueError("pairwise_size must be odd")
+        turned = self.augmentation.vertical_flip or self.augmentation.transpose
+        if self.bottom_pixels_removed and turned:
+            raise ValueError(
+                "bottom_pixels_removed needs images that are upright: no vertical_flip, no transpose"
+            )
+        return self
+
+
+class CropAugmentation(Section):
+    """Training crops of MAL: expansion, flip; and what only the student sees: jitter, grey, blur."""
+
+    expand_min: Weight  # of each side's margin, in half box sides
+    expand_max: Weight
+    horizontal_flip: Share
+    jitter: tuple[Weight, Weight, Weight, Annotated[float, Field(ge=0, le=0.5)]]  # b, c, s, hue
+    jitter_probability: Share
+    grey_probability: Share
+    blur_probability: Share
+    blur_radius: tuple[Weight, Weight]  # standard deviation in pixels of the crop
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> CropAugmentation:
+        if self.expand_min > self.expand_max:
+            raise ValueError("expand_min must not exceed expand_max")
+        if self.blur_radius[0] > self.blur_radius[1]:
+            raise ValueError("blur_radius must rise")
+        return self
+
+
+class MeanField(Section):
+    """The mean field that refines masks (pipeline/methods/mal/README.md)."""
+
+    kernel: Annotated[int, Field(ge=3)]  # side of the window, odd
+    zeta: Rate  # colour bandwidth, in normalised units
+    iterations: Positive
+    clamp: tuple[Share, Share]  # least and greatest probability of a message
+
+    @model_validator(mode="after")
+    def _is_a_mean_field(self) -> MeanField:
+        if self.kernel % 2 == 0:
+            raise ValueError("kernel must be odd")
+        if not 0 < self.clamp[0] < self.clamp[1] < 1:
+            raise ValueError("clamp must rise, strictly between 0 and 1")
+        return self
+
+
+class Mal(Section):
+    """MAL, phase 1: multiple-instance and mean-field losses on crops round boxes."""
+
+    kind: Literal["mal"]
+    min_area: Weight  # square pixels of the box; smaller ones are not trained on
+    max_area: Rate
+    min_side: Weight  # boxes must be wider and higher than this; for pseudo-labels too
+    test_expand: Weight  # margin of a crop in prediction, in box sides, both ends together
+    mil_weight: Weight
+    crf_weight: Weight
+    mil_warmup: Count  # steps of the first epoch over which the weight grows from 0
+    crf_warmup: Count
+    mean_field: MeanField
+    teacher_momentum: Momentum
+    teacher_start: Literal["copy", "own"]  # own: as released, independent random heads
+    augmentation: CropAugmentation
+    train: Training
+
+    @model_validator(mode="after")
+    def _crops_are_square(self) -> Mal:
+        if self.train.group_by_aspect:
+            raise ValueError("group_by_aspect must be false: all crops are square")
+        return self
+
+
+Method = Annotated[Supervised | BoxInst | Mal, Field(discriminator="kind")]
+
+# What each kind of method trains.
+ARCHITECTURES: dict[str, tuple[str, ...]] = {
+    "supervised": ("condinst", "mask_rcnn", "detectron2"),
+    "boxinst": ("condinst",),
+    "mal": ("autolabeler",),
+}

@@ -1,0 +1,155 @@
+"""All of params.yaml, and what its sections must say of each other."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from pipeline.params.base import Name, Section
+from pipeline.params.comparison import Baseline, Evaluate, Predict, PseudoLabels, Report, Run
+from pipeline.params.data import CocoFolder, Labels, Shapes
+from pipeline.params.methods import ARCHITECTURES, Method
+from pipeline.params.networks import Model
+from pipeline.params.starts import Backbone
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    benchmark: Name
+    generate: dict[Name, Shapes]
+    import_coco: dict[Name, CocoFolder]
+    labels: dict[Name, Labels]
+    backbones: dict[Name, Backbone]
+    models: dict[Name, Model]
+    methods: dict[Name, Method]
+    pseudo_labels: dict[Name, PseudoLabels]
+    runs: dict[Name, Run]
+    baselines: dict[Name, Baseline]
+    predict: Predict
+    evaluate: Evaluate
+    report: Report
+
+    @model_validator(mode="after")
+    def _references(self) -> Params:
+        """Every name that a row mentions must exist, and rows that are compared must fit."""
+        if len(self.generate) + len(self.import_coco) != 1:
+            raise ValueError("generate and import_coco must have exactly one entry in total")
+        derived = f"data/{self.benchmark}"
+        for name, folder in self.import_coco.items():
+            for key in ("train_json", "train_images", "val_json", "val_images"):
+                if f"{getattr(folder, key)}/".startswith(f"{derived}/"):
+                    raise ValueError(
+                        f"import_coco.{name}.{key} lies in {derived}, where the benchmark's results go;"
+                        " give the benchmark another name than the data's folder"
+                    )
+        if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
+            raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
+        for name in sorted(self.runs.keys() & self.baselines.keys()):
+            raise ValueError(f"{name} is both in runs and in baselines; rename one")
+        for name in sorted(self.labels.keys() & self.pseudo_labels.keys()):
+            raise ValueError(f"{name} is both in labels and in pseudo_labels; rename one")
+        for name, run in self.runs.items():
+            self._check_run(name, run)
+        for name, pseudo in self.pseudo_labels.items():
+            self._check_pseudo_labels(name, pseudo)
+        for name, baseline in self.baselines.items():
+            _known(f"baselines.{name}.detections", baseline.detections, self.runs)
+            if self.runs[baseline.detections].task != "instances":
+                raise ValueError(
+                    f"baselines.{name}.detections: {baseline.detections} gives masks to given boxes"
+                    " and detects none"
+                )
+            if baseline.oracle != "none":
+                _known(f"baselines.{name}.oracle", baseline.oracle, self.runs)
+        return self
+
+    def supervision(self, labels: str) -> Literal["boxes", "masks"]:
+        """What people drew for a label set: pseudo-labels cost what the boxes cost that they are made for."""
+        if labels in self.pseudo_labels:
+            return self.labels[self.pseudo_labels[labels].labels].kind
+        return self.labels[labels].kind
+
+    def _check_run(self, name: str, run: Run) -> None:
+        if name == "none":
+            raise ValueError("a run may not be called none: that word means no oracle")
+        for key, table in (
+            ("settings", self.methods),
+            ("model", self.models),
+            ("labels", {**self.labels, **self.pseudo_labels}),
+            ("backbone", self.backbones),
+        ):
+            _known(f"runs.{name}.{key}", getattr(run, key), table)
+        if len(set(run.seeds)) != len(run.seeds):
+            raise ValueError(f"runs.{name}.seeds names a seed twice")
+        if self.methods[run.settings].kind != run.method:
+            raise ValueError(
+                f"runs.{name}.settings: {run.settings} configures"
+                f" {self.methods[run.settings].kind}, and the run's method is {run.method}"
+            )
+        if (run.task == "masks_in_boxes") != (run.method == "mal"):
+            raise ValueError(f"runs.{name}.task: {run.method} does not do {run.task}")
+        self._check_oracle(name, run)
+        self._check_labels(name, run)
+        self._check_model(name, run)
+
+    def _check_oracle(self, name: str, run: Run) -> None:
+        if run.oracle == "none":
+            return
+        _known(f"runs.{name}.oracle", run.oracle, self.runs)
+        if "masks_in_boxes" in (run.task, self.runs[run.oracle].task):
+            raise ValueError(
+                f"runs.{name}.oracle: retention compares AP, and masks in given boxes have none; use none"
+            )
+
+    def _check_labels(self, name: str, run: Run) -> None:
+        if run.labels in self.pseudo_labels:
+            kind: str = "masks"
+        else:
+            kind = self.labels[run.labels].kind
+            if self.labels[run.labels].split != "train":
+                raise ValueError(f"runs.{name}.labels: {run.labels} is of the val split; train on train")
+        needed = {"supervised": "masks", "boxinst": "boxes", "mal": "boxes"}[run.method]
+        if kind != needed:
+            raise ValueError(
+                f"runs.{name}.labels: {run.labels} holds {kind}, and {run.method} trains on {needed}"
+            )
+
+    def _check_model(self, name: str, run: Run) -> None:
+        model, start = self.models[run.model], self.backbones[run.backbone]
+        if model.architecture not in ARCHITECTURES[run.method]:
+            raise ValueError(
+                f"runs.{name}.model: the architecture of {run.model} is {model.architecture},"
+                f" and {run.method} trains {', '.join(ARCHITECTURES[run.method])}"
+            )
+        if model.backbone != start.architecture:
+            raise ValueError(
+                f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
+                f" and the model {run.model} has {model.backbone}"
+            )
+
+    def _check_pseudo_labels(self, name: str, pseudo: PseudoLabels) -> None:
+        _known(f"pseudo_labels.{name}.labeler", pseudo.labeler, self.runs)
+        _known(f"pseudo_labels.{name}.labels", pseudo.labels, self.labels)
+        run, labels = self.runs[pseudo.labeler], self.labels[pseudo.labels]
+        if run.task != "masks_in_boxes":
+            raise ValueError(
+                f"pseudo_labels.{name}.labeler: the task of {pseudo.labeler} is {run.task},"
+                " and a labeler's is masks_in_boxes"
+            )
+        if pseudo.seed not in run.seeds:
+            raise ValueError(
+                f"pseudo_labels.{name}.seed: {pseudo.labeler} has the seeds"
+                f" {', '.join(map(str, run.seeds))}, not {pseudo.seed}"
+            )
+        if labels.split != "train" or labels.kind != "boxes":
+            raise ValueError(
+                f"pseudo_labels.{name}.labels: {pseudo.labels} holds {labels.kind} of {labels.split};"
+                " masks are made for the boxes of train"
+            )
+
+
+def _known(key: str, value: str, table: dict[str, Any]) -> None:
+    if value not in table:
+        raise ValueError(f"{key}: {value!r} is not defined; defined are {', '.join(sorted(table)) or 'none'}")

@@ -1,0 +1,50 @@
+"""Where backbones start."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.params.base import Positive, Rate, Section, Seed, Weight
+
+
+class ShapesPretraining(Section):
+    """Backbone start learnt by classifying single procedural objects: the demo's downloaded weights."""
+
+    kind: Literal["shapes_pretraining"]
+    architecture: str
+    images: Positive
+    size: Annotated[int, Field(ge=32)]
+    seed: Seed
+    steps: Positive
+    batch_size: Positive
+    learning_rate: Rate
+    weight_decay: Weight
+    hard: bool
+    threads: Positive
+
+
+class TimmWeights(Section):
+    """Backbone start downloaded by timm (needs a network once, then its cache)."""
+
+    kind: Literal["timm"]
+    architecture: str
+
+
+class WeightFile(Section):
+    """Backbone start from a local .safetensors or .pth state dict."""
+
+    kind: Literal["file"]
+    architecture: str
+    path: str
+
+
+class RandomStart(Section):
+    """No start: every run initialises its backbone from its own seed."""
+
+    kind: Literal["random"]
+    architecture: str
+
+
+Backbone = Annotated[ShapesPretraining | TimmWeights | WeightFile | RandomStart, Field(discriminator="kind")]

@@ -1,0 +1,171 @@
+"""From a trained auto-labeler to a label file of masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from pycocotools.coco import COCO
+
+from pipeline import params
+from pipeline.data.images import ImageStore
+from pipeline.data.masks import decode
+from pipeline.errors import UserError
+from pipeline.labels.label_file import LabelFile
+from pipeline.methods import bundle
+from pipeline.methods.build import build_labeler
+from pipeline.methods.mal import labeling as module
+from pipeline.methods.mal.labeling import label_given_boxes, write_pseudo_labels
+from pipeline.structures import Category
+from tests.methods.mal.toy_labeling import CENTERS, SIDE, make_boxes, make_store, settings
+
+CPU = torch.device("cpu")
+TINY = {"id": 99, "image_id": 3, "category_id": 1, "iscrowd": 0, "area": 10, "bbox": [5, 5, 2, 5]}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    return make_store(tmp_path / "train")
+
+
+@pytest.fixture
+def model(root: Path, tmp_path: Path) -> Path:
+    mal, network, _ = settings(root)
+    torch.manual_seed(0)
+    method = build_labeler(mal, network, epoch_steps=1)
+    with torch.no_grad():  # apart, so that it shows which of the two labels
+        for parameter in method.networks.teacher.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    bundle.save_bundle(tmp_path / "model", method.module, mal, network, [Category(1, "disc")], 3)
+    return tmp_path / "model"
+
+
+def write(
+    model: Path, store: ImageStore, tmp_path: Path, labeling: params.Labeling, name: str = "out"
+) -> Path:
+    write_pseudo_labels(
+        model,
+        store,
+        tmp_path / "boxes.json",
+        labeling,
+        tmp_path / name,
+        device=CPU,
+        checkpoint=tmp_path / "checkpoint",
+        key="k",
+        name="labels",
+    )
+    return tmp_path / name / "labels.json"
+
+
+def test_every_annotation_gets_a_mask_in_its_box_or_is_accounted_for(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    labeling = settings(root)[2]
+    boxes = make_boxes(tmp_path / "boxes.json", [TINY])
+    path = write(model, store, tmp_path, labeling)
+    made = LabelFile.read(path)
+    assert made.kind == "masks"
+    content = json.loads(path.read_text())
+    assert content["info"]["account"]["too_small"] == [99]
+    assert content["info"]["labeling"] == labeling.model_dump(mode="json")
+    given = {row["id"]: row["bbox"] for row in json.loads(boxes.path.read_text())["annotations"]}
+    assert {row["id"] for row in content["annotations"]} == given.keys() - {99}
+    for row in content["annotations"]:
+        x, y, width, height = row["bbox"]
+        assert row["bbox"] == given[row["id"]]
+        mask = decode([row["segmentation"]], (SIDE, SIDE))[0]
+        # The box mask has its far ends included, and bilinear enlargement may reach one pixel farther.
+        mask[max(y - 2, 0) : y + height + 3, max(x - 2, 0) : x + width + 3] = False
+        assert not mask.any()
+    coco = COCO(str(path))
+    assert sorted(coco.getAnnIds()) == sorted(given.keys() - {99})
+    assert coco.loadRes(str(path.with_name("results.json"))).getAnnIds()
+
+
+def test_a_box_that_float32_makes_too_thin_is_accounted_for(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    """Its width is above 2 in the json, and 2 between the corners that are cropped by."""
+    row = TINY | {"bbox": [40.0, 40.0, 2.000001, 5.0]}
+    make_boxes(tmp_path / "boxes.json", [row])
+    content = json.loads(write(model, store, tmp_path, settings(root)[2]).read_text())
+    assert content["info"]["account"]["too_small"] == [99]
+
+
+def test_a_box_that_is_too_large_to_be_cropped_is_told_before_the_work(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    make_boxes(tmp_path / "boxes.json", [TINY | {"bbox": [5, 5, 40000, 40000]}])
+    with pytest.raises(UserError, match=r"boxes\.json: annotation 99: its box is too large"):
+        write(model, store, tmp_path, settings(root)[2])
+
+
+def test_the_same_masks_come_for_given_boxes(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    labeling = settings(root)[2]
+    boxes = make_boxes(tmp_path / "boxes.json", [TINY])
+    rows = json.loads(write(model, store, tmp_path, labeling).read_text())["annotations"]
+    given = label_given_boxes(model, store, boxes, labeling, device=CPU, name="mal")
+    assert len(given) == sum(map(len, CENTERS.values())) + 1
+    masks = {entry["annotation_id"]: entry["segmentation"] for entry in given}
+    assert not decode([masks.pop(99)], (SIDE, SIDE)).any()
+    assert masks == {row["id"]: row["segmentation"] for row in rows}
+
+
+def test_a_killed_labelling_goes_on_to_the_same_bytes(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labeling = settings(root)[2]
+    make_boxes(tmp_path / "boxes.json")
+    whole = write(model, store, tmp_path, labeling).read_bytes()
+    asked: list[int] = []
+
+    class SmallShards(module.PseudoLabels):
+        def __init__(self, source: Path, resume: Path, key: str, *, min_side: float) -> None:
+            super().__init__(source, resume, key, min_side=min_side, shard_boxes=2)
+            asked.append(len(self.remaining))
+
+        def add(self, chunk: object) -> None:
+            if len(asked) == 1 and len(self.remaining) < 4:
+                raise KeyboardInterrupt
+            super().add(chunk)
+
+    monkeypatch.setattr(module, "PseudoLabels", SmallShards)
+    with pytest.raises(KeyboardInterrupt):
+        write(model, store, tmp_path, labeling, "again")
+    assert not (tmp_path / "again").exists()
+    assert write(model, store, tmp_path, labeling, "again").read_bytes() == whole
+    assert asked == [5, 3]
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_options_change_the_masks(root: Path, model: Path, store: ImageStore, tmp_path: Path) -> None:
+    labeling = settings(root)[2]
+    boxes = make_boxes(tmp_path / "boxes.json")
+    options = (
+        {},
+        {"network": "teacher"},
+        {"network": "mean"},
+        {"flip": True},
+        {"thresholds": (0.45, 0.45, 0.45)},
+        {"refine": "mean_field"},
+        {"refine": "dense_crf"},
+    )
+    made = set()
+    for changes in options:
+        chosen = labeling.model_copy(update=changes)
+        given = label_given_boxes(model, store, boxes, chosen, device=CPU, name="mal")
+        made.add(json.dumps(given))
+    assert len(made) == len(options)
+
+
+def test_a_detector_is_no_labeler(root: Path, model: Path, store: ImageStore, tmp_path: Path) -> None:
+    path = model / "model.json"
+    content = json.loads(path.read_text())
+    content["settings"]["kind"] = "boxinst"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="does not describe a model"):
+        write(model, store, tmp_path, settings(root)[2])
