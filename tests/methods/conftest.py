@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pipeline.models.condinst import CondInstHeads, CondInstOutputs
 from pipeline.params import CondInst, Predict
 from tests.condinst_settings import published_condinst
+from tests.labeling_settings import RELEASED
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,7 @@ def predict_settings() -> Predict:
         detections_per_image=100,
         batch_size=1,
         threads=1,
+        labeling=RELEASED,
     )
 
 

@@ -119,7 +119,7 @@ def distilled(state: dict[str, Tensor]) -> None:
         (other_positions, r"pos_embed: has shape \(1, 577, 192\).*224 x 224 pixels, with 14 x 14 positions"),
         (no_class_token, "cls_token: missing tensor"),
         (fewer_blocks, r"blocks.11.attn.proj.bias: missing tensor \(the first of 12\)"),
-        (other_width, r"norm.weight: has shape \(384,\), and the backbone needs \(192,\)"),
+        (other_width, r"norm.weight: has shape \(384,\), and the network needs \(192,\)"),
         (distilled, "dist_token: unexpected tensor"),
     ],
 )

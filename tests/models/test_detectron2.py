@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.models.detectron2 import build_detectron2, resnet_name
 from pipeline.params import Detectron2, Predict
 from tests.fake_detectron2 import install
+from tests.labeling_settings import RELEASED
 
 PREDICT = Predict(
     short_side=96,
@@ -25,6 +26,7 @@ PREDICT = Predict(
     detections_per_image=20,
     batch_size=2,
     threads=1,
+    labeling=RELEASED,
 )
 
 

@@ -15,6 +15,7 @@ from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 from pipeline.models.mask_rcnn import MaskRCNN, build_mask_rcnn
 from pipeline.params import Predict
+from tests.labeling_settings import RELEASED
 from tests.mask_rcnn_settings import small_mask_rcnn
 
 CLASSES = 3
@@ -28,6 +29,7 @@ PREDICT = Predict(
     detections_per_image=20,
     batch_size=2,
     threads=1,
+    labeling=RELEASED,
 )
 
 
