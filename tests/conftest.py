@@ -60,10 +60,19 @@ Load = Callable[[str], dict[str, Tensor]]
 
 @pytest.fixture(scope="session")
 def load(vectors: Path) -> Load:
-    """Arrays of one vector file as tensors."""
+    """Arrays of one of BoxInst's vector files as tensors."""
+    return _reader(vectors / "boxinst")
 
+
+@pytest.fixture(scope="session")
+def load_mal(vectors: Path) -> Load:
+    """Arrays of one of MAL's vector files as tensors."""
+    return _reader(vectors / "mal")
+
+
+def _reader(folder: Path) -> Load:
     def read(name: str) -> dict[str, Tensor]:
-        with np.load(vectors / "boxinst" / f"{name}.npz", allow_pickle=False) as arrays:
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
             return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
 
     return read

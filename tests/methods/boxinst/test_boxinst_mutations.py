@@ -7,15 +7,13 @@ threshold, are varied in test_boxinst_method.py.)
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+
+from tests.mutations import load_modules
 
 MODULES = {  # in the order of their imports
     "color": "pipeline.methods.color",
@@ -25,25 +23,6 @@ MODULES = {  # in the order of their imports
     "losses": "pipeline.methods.boxinst.losses",
     "targets": "pipeline.methods.boxinst.targets",
 }
-
-
-def load_modules(changed: str = "", old: str = "", new: str = "") -> SimpleNamespace:
-    """Fresh copies of all modules, with `old` replaced by `new` in one of them."""
-    fresh: dict[str, ModuleType] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        for short, name in MODULES.items():
-            spec = importlib.util.find_spec(name)
-            assert spec is not None
-            assert spec.origin is not None
-            source = Path(spec.origin).read_text(encoding="utf-8")
-            if short == changed:
-                assert source.count(old) == 1, f"{old!r} must occur once in {spec.origin}"
-                source = source.replace(old, new)
-            module = importlib.util.module_from_spec(spec)
-            patch.setitem(sys.modules, name, module)
-            exec(compile(source, spec.origin, "exec"), module.__dict__)
-            fresh[short] = module
-    return SimpleNamespace(**fresh)
 
 
 # --- the checks: each raises AssertionError when the modules do not follow the specification -----------
@@ -276,11 +255,11 @@ def run(load, close, published, naive_pairwise):
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_source_as_it_is_passes(run, check):
-    run(check, load_modules())
+    run(check, load_modules(MODULES))
 
 
 @pytest.mark.parametrize(("check", "module", "old", "new"), MUTATIONS)
 def test_change_is_noticed(run, check, module, old, new):
-    code = load_modules(module, old, new)
+    code = load_modules(MODULES, module, old, new)
     with pytest.raises(AssertionError):
         run(check, code)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,14 +15,9 @@ NaiveMeanField = Callable[..., Tensor]
 
 
 @pytest.fixture(scope="session")
-def load(vectors: Path) -> Callable[[str], dict[str, Tensor]]:
+def load(load_mal: Callable[[str], dict[str, Tensor]]) -> Callable[[str], dict[str, Tensor]]:
     """Arrays of one vector file as tensors."""
-
-    def read(name: str) -> dict[str, Tensor]:
-        with np.load(vectors / "mal" / f"{name}.npz", allow_pickle=False) as arrays:
-            return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
-
-    return read
+    return load_mal
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,12 @@ expects a parity check to fail; the same checks pass on the source as it is.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
+
+from tests.mutations import load_modules
 
 MODULES = {  # in the order of their imports
     "dice": "pipeline.methods.dice",
@@ -22,25 +21,6 @@ MODULES = {  # in the order of their imports
     "mean_field": "pipeline.methods.mal.mean_field",
     "losses": "pipeline.methods.mal.losses",
 }
-
-
-def load_modules(changed: str = "", old: str = "", new: str = "") -> SimpleNamespace:
-    """Fresh copies of all modules, with `old` replaced by `new` in one of them."""
-    fresh: dict[str, ModuleType] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        for short, name in MODULES.items():
-            spec = importlib.util.find_spec(name)
-            assert spec is not None
-            assert spec.origin is not None
-            source = Path(spec.origin).read_text(encoding="utf-8")
-            if short == changed:
-                assert source.count(old) == 1, f"{old!r} must occur once in {spec.origin}"
-                source = source.replace(old, new)
-            module = importlib.util.module_from_spec(spec)
-            patch.setitem(sys.modules, name, module)
-            exec(compile(source, spec.origin, "exec"), module.__dict__)
-            fresh[short] = module
-    return SimpleNamespace(**fresh)
 
 
 # --- the checks: each raises AssertionError when the modules do not follow the specification -----------
@@ -199,11 +179,11 @@ def run(load, released, naive_mean_field):
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_source_as_it_is_passes(run, check):
-    run(check, load_modules())
+    run(check, load_modules(MODULES))
 
 
 @pytest.mark.parametrize(("check", "module", "old", "new"), MUTATIONS)
 def test_change_is_noticed(run, check, module, old, new):
-    code = load_modules(module, old, new)
+    code = load_modules(MODULES, module, old, new)
     with pytest.raises(AssertionError):
         run(check, code)
