@@ -27,7 +27,8 @@ class Network(nn.Module):
 @pytest.mark.parametrize(("precision", "changed"), [("bf16", True), ("fp32", False)])
 def test_half_precision_inside_and_full_outside(precision: str, changed: bool) -> None:
     torch.manual_seed(0)
-    module, inputs = Network(), torch.rand(4, 3)
+    device = devices.pick_device()
+    module, inputs = Network().to(device), torch.rand(4, 3, device=device)
     expected = module(inputs).maps[0]
     with devices.prepared(devices.make_accelerator(precision), module) as wrapped:  # type: ignore[arg-type]
         outputs = wrapped(inputs)
@@ -46,7 +47,7 @@ def test_auto_is_half_precision_where_it_is_faster(
     monkeypatch: pytest.MonkeyPatch, device: str, supported: bool, half: bool
 ) -> None:
     monkeypatch.setattr(devices, "pick_device", lambda: torch.device(device))
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: supported)
     assert (devices.make_accelerator("auto").mixed_precision == "bf16") == half
 
 

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.data.images import ImageStore
 from pipeline.data.masks import decode
+from pipeline.engine.devices import pick_device
 from pipeline.engine.loop import fit
 from pipeline.methods.build import build_labeler
 from pipeline.methods.mal.crops import BoxCrops, LabelingCrops
@@ -83,7 +84,7 @@ def test_boxes_teach_the_masks_of_discs(root: Path, store: ImageStore, tmp_path:
     method.module.eval()
     given = LabelingCrops(store, labels, mal, model.crop_size)
     ious = []
-    device = torch.device("cpu")
+    device = pick_device()
     for masks in label_boxes(method.networks, given, range(len(given)), labeling, device=device, name="mal"):
         for mask in masks:
             made = decode([mask.rle], (SIDE, SIDE))[0]

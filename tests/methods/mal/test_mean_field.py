@@ -48,6 +48,18 @@ def test_no_pixel_differs_from_the_reference(load, name):
     assert torch.equal(refined, arrays["refined"] > 0)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", VECTORS)
+def test_no_pixel_differs_on_a_gpu(load, name, fused, monkeypatch):
+    if not fused:
+        monkeypatch.setattr(mean_field, "find_spec", lambda module: None)
+    arrays = load(f"meanfield_{name}")
+    image, prob, box = (arrays[key].cuda() if key in arrays else None for key in ("image", "prob", "box"))
+    refined = refine(image, prob, box, options(arrays))
+    assert torch.equal(refined.cpu(), arrays["refined"] > 0)
+
+
 @pytest.mark.parametrize("dense", [1, 100])
 @pytest.mark.parametrize("name", VECTORS)
 def test_messages_match_the_reference(load, name, dense, monkeypatch):
