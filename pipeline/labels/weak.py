@@ -29,7 +29,7 @@ def make_labels(annotations: dict[str, Any], kind: Kind, source: object = "annot
             source,
             "",
             "has boxes but no masks, so it cannot give mask labels",
-            "box supervision (boxinst, mal) works with it: use the preset coco-boxes, or remove the mask"
+            "box supervision (boxinst, mal) works with it: use the preset coco-folder, or remove the mask"
             " labels and their runs",
         )
     return {
