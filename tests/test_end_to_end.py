@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.workflow.stage import digest
+from tests.clone import clone, git, replaced, run
 
 MICRO = {
     "train: 1500": "train: 24",
@@ -40,58 +41,13 @@ MICRO = {
 }
 
 
-def micro_params(text: str) -> str:
-    for old, new in MICRO.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
-
-
-def run(repository: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-
-
-def git(repository: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    done = subprocess.run(
-        ["git", *identity, *arguments], cwd=repository, check=True, capture_output=True, text=True
-    )
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the working tree at micro size, committed, without results, with `python` = this one."""
+def repository(root: Path, tmp_path_factory: pytest.TempPathFactory, python_on_path: None) -> Path:
+    """A clone of the working tree at micro size."""
     folder = tmp_path_factory.mktemp("clone")
-    files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=root, check=True, capture_output=True, text=True
-    ).stdout.split("\n")
-    for name in filter(None, files):
-        if (root / name).is_file() and not name.startswith(("reports/", "dvc.lock", "tests/", "benchmarks/")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(root / name, folder / name)
     text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
-    (folder / "params.yaml").write_text(micro_params(text), encoding="utf-8")
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-qm", "Start")
+    clone(root, folder, {"params.yaml": replaced(text, MICRO)})
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _python_on_path(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """Stages call `python`: make that the interpreter of the tests, and stages single-threaded."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield patch
 
 
 @pytest.fixture(scope="module")

@@ -22,13 +22,13 @@ def test_params_yaml_is_the_demo_preset(root: Path) -> None:
     assert (root / "params.yaml").read_bytes() == (root / "presets" / "demo.yaml").read_bytes()
 
 
-def test_every_preset_is_valid_and_run_names_are_unique(root: Path) -> None:
+def test_every_preset_is_valid_and_names_of_benchmarks_and_runs_are_unique(root: Path) -> None:
     names: dict[str, str] = {}
     for preset in sorted((root / "presets").glob("*.yaml")):
         params = load_params(preset)
-        for run in (*params.runs, *params.baselines):
-            assert run not in names, f"{run} is in {names[run]} and in {preset.name}"
-            names[run] = preset.name
+        for name in (params.benchmark, *params.runs, *params.baselines, *params.pseudo_labels):
+            assert name not in names, f"{name} is in {names[name]} and in {preset.name}"
+            names[name] = preset.name
 
 
 def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:

@@ -6,6 +6,7 @@ for a box.  Everything that comes from a file therefore passes `rle_from_segment
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,17 @@ def encode_window(window: NDArray[np.bool_], left: int, top: int, size: Size) ->
     runs = np.diff(places, prepend=0, append=height * width)
     runs = runs if runs[-1] else runs[:-1]
     return _as_text(coco_mask.frPyObjects({"size": list(size), "counts": runs.tolist()}, *size))
+
+
+def encode_box(box: Sequence[float], size: Size) -> Rle:
+    """The RLE of every pixel that the box x, y, width, height touches in an image of (height, width) `size`.
+
+    The box has an area inside the image, and so the mask has a pixel.
+    """
+    x, y, width, height = box
+    left, top = max(math.floor(x), 0), max(math.floor(y), 0)
+    right, bottom = min(math.ceil(x + width), size[1]), min(math.ceil(y + height), size[0])
+    return encode_window(np.ones((bottom - top, right - left), dtype=bool), left, top, size)
 
 
 def decode(rles: Sequence[Rle], size: Size) -> NDArray[np.bool_]:

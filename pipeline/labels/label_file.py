@@ -36,8 +36,8 @@ class ImageLabels:
 class LabelFile:
     """A label file: its kind, its categories sorted by id, and the labels of every image by image id.
 
-    left_out: ids of the annotations in a mask label file that are no instances to train on: crowd regions,
-    and pseudo-labels with an empty mask, in which no method could find a centre or a shape.
+    left_out: ids of the annotations that are no instances to train on or to predict in: crowd regions, and
+    pseudo-labels with an empty mask, in which no method could find a centre or a shape.
     """
 
     path: Path
@@ -56,7 +56,8 @@ class LabelFile:
         """Read and check a label file, since a user may put an own one in its place.
 
         Raises UserError for what is not COCO format, repeated ids, unknown images and categories, impossible
-        boxes, masks that are missing, do not fit, or stand in a box label file, and crowd regions in there.
+        boxes, and masks that are missing, do not fit, or stand in a box label file.  Of crowd regions in a
+        mask label file, the mask is not looked at.
         """
         content = read_json(path)
         try:
@@ -136,11 +137,11 @@ def _problem(row: dict[str, Any], kind: Kind, sizes: dict[int, Size], index: dic
         return f"image_id {show(row['image_id'])} is not in images"
     if row["category_id"] not in index:
         return f"category_id {show(row['category_id'])} is not in categories"
-    if row.get("iscrowd"):
-        return "is a crowd region, which is no instance to train on" if kind == "boxes" else ""
     problem = _box_problem(row["bbox"], sizes[row["image_id"]])
     if problem or kind == "boxes":
         return problem or ("has a mask, and this is a box label file" if "segmentation" in row else "")
+    if row.get("iscrowd"):
+        return ""
     if "segmentation" not in row:
         return "has no mask, and this is a mask label file"
     try:

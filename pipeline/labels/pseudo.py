@@ -2,7 +2,8 @@
 
 The record of an annotation and what becomes of the others follow section 8, step 5, of the specification of
 MAL (arXiv 2301.03992): `area` is that of the box, empty masks are kept, crowd regions are copied, boxes that
-are too small get no mask and are left out.
+are too small get no mask and are left out.  A crowd region without a mask gets that of its filled box, as
+pycocotools fails on an annotation that has none.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.masks import Rle, areas, check_rle
+from pipeline.data.masks import Rle, areas, check_rle, encode_box
 from pipeline.files import replacing
 from pipeline.labels.box_source import BOX, CROWD, SMALL, BoxSource
 from pipeline.labels.json_stream import List, elements, members
@@ -95,8 +96,8 @@ class PseudoLabels:
 
         info: what made the masks (model, thresholds, ...), kept under `info` with the account that is
         returned: annotations of the box file, labelled among them, ids of those with an `empty` mask and of
-        those `too_small` for one, crowds_copied, and what the box file says was left out of it before.
-        Raises ValueError while masks remain to be made.
+        those `too_small` for one, how many crowd regions were copied, and what the box file says was left out
+        of it before.  Raises ValueError while masks remain to be made.
         """
         if self._pending:
             self._flush()
@@ -142,7 +143,9 @@ class PseudoLabels:
     def _annotations(self) -> Iterator[str]:
         yield from self._shards.lines()
         for crowd in self._source.ids(CROWD):
-            yield _dump(self._source.row(int(crowd)))
+            row = self._source.row(int(crowd))
+            filled = encode_box(row["bbox"], self._source.size(row["image_id"]))
+            yield _dump({"segmentation": filled} | row)
 
     def _list(self, key: str) -> Iterator[str]:
         return (_dump(element.value) for element in elements(self._source.path, key))

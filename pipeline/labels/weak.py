@@ -13,24 +13,25 @@ def make_labels(annotations: dict[str, Any], kind: Kind, source: object = "annot
     """A COCO dict for supervision by `kind` from a checked COCO dict; `source` names that in messages.
 
     "boxes": boxes alone, with the box's own area, as a mask's area would give away its shape.  "masks": also
-    the RLE; annotations without a mask are left out.  Crowd regions are no instances and are left out; images
-    without annotations stay in the list.  info.left_out counts what was left out.
+    the RLE; annotations without a mask are left out, and so are crowd regions, which are no instances.  A box
+    file has them, marked iscrowd, for those who make masks for its boxes to hand them on.  Images without
+    annotations stay in the list.  info.left_out counts what was left out.
     Raises UserError when masks are asked for and there are none.
     """
-    instances = [row for row in annotations["annotations"] if not row["iscrowd"]]
-    usable = [row for row in instances if kind == "boxes" or "segmentation" in row]
-    if instances and not usable:
+    usable = [row for row in annotations["annotations"] if _is_usable(row, kind)]
+    unused = [row for row in annotations["annotations"] if not _is_usable(row, kind)]
+    left_out = {
+        "crowds": sum(row["iscrowd"] for row in unused),
+        "without_mask": sum(not row["iscrowd"] for row in unused),
+    }
+    if left_out["without_mask"] and not usable:
         raise UserError(
             source,
             "",
             "has boxes but no masks, so it cannot give mask labels",
-            "box supervision (boxinst, mal) works with it: use the preset coco-boxes, or remove the mask"
+            "box supervision (boxinst, mal) works with it: use the preset coco-folder, or remove the mask"
             " labels and their runs",
         )
-    left_out = {
-        "crowds": len(annotations["annotations"]) - len(instances),
-        "without_mask": len(instances) - len(usable),
-    }
     return {
         "info": {"kind": kind, "left_out": left_out},
         "images": [
@@ -41,13 +42,17 @@ def make_labels(annotations: dict[str, Any], kind: Kind, source: object = "annot
     }
 
 
+def _is_usable(row: dict[str, Any], kind: Kind) -> bool:
+    return kind == "boxes" or ("segmentation" in row and not row["iscrowd"])
+
+
 def _label(row: dict[str, Any], kind: Kind) -> dict[str, Any]:
     label = {
         "id": row["id"],
         "image_id": row["image_id"],
         "category_id": row["category_id"],
         "bbox": row["bbox"],
-        "iscrowd": 0,
+        "iscrowd": row["iscrowd"],
     }
     if kind == "boxes":
         return {**label, "area": row["bbox"][2] * row["bbox"][3]}

@@ -15,6 +15,7 @@ from pipeline.data.masks import (
     check_rle,
     decode,
     encode,
+    encode_box,
     encode_window,
     extents,
     points_outside,
@@ -61,6 +62,22 @@ def test_a_window_is_encoded_as_its_whole_mask(
     whole = np.zeros_like(mask)
     whole[top : top + height, left : left + width] = window
     assert encode_window(window, left, top, mask.shape) == encode(whole[None])[0]
+
+
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [
+        ([2, 1, 3, 4], slice(1, 5), slice(2, 5)),
+        ([2.5, 1.5, 1, 1], slice(1, 3), slice(2, 4)),  # each pixel that it touches
+        ([3.2, 2.2, 0.1, 0.1], slice(2, 3), slice(3, 4)),
+        ([-3, -2, 40, 4.5], slice(0, 3), slice(0, 9)),  # cut to the image
+        ([8, 7, 1, 1], slice(7, 8), slice(8, 9)),
+    ],
+)
+def test_a_box_is_the_pixels_that_it_touches(box: list[float], rows: slice, columns: slice) -> None:
+    mask = np.zeros((8, 9), dtype=bool)
+    mask[rows, columns] = True
+    assert encode_box(box, (8, 9)) == encode(mask[None])[0]
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=30), st.data())

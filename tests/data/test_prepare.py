@@ -129,7 +129,7 @@ def test_the_stage_says_what_was_left_out(root: Path) -> None:
     content["annotations"][0]["bbox"][2] = 0
     write(root / "data" / "mine" / "train.json", content)
     repository = Path(__file__).parents[2]
-    preset = yaml.safe_load((repository / "presets" / "coco-boxes.yaml").read_text())
+    preset = yaml.safe_load((repository / "presets" / "coco-folder.yaml").read_text())
     preset["import_coco"]["mine"] = params().model_dump()
     (root / "params.yaml").write_text(yaml.safe_dump(preset))
     done = subprocess.run(

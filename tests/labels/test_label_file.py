@@ -81,6 +81,16 @@ def test_crowds_and_empty_masks_are_no_instances(tmp_path: Path) -> None:
     assert labels.left_out == (31, 32)
 
 
+def test_crowds_in_a_box_file_are_no_instances(tmp_path: Path) -> None:
+    value = content("boxes")
+    value["annotations"][0]["iscrowd"] = 1
+    labels = read(tmp_path, value)
+    assert labels.images[2].annotation_ids.tolist() == [30]
+    assert labels.left_out == (31,)
+    value["annotations"][1]["iscrowd"] = 1
+    assert read(tmp_path, value).annotated_images == 0
+
+
 def first(key: str, value: Any, rows: str = "annotations") -> Callable[[dict[str, Any]], Any]:
     return lambda content: content[rows][0].__setitem__(key, value)
 
@@ -100,9 +110,13 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "id_text": (first("id", "30"), "whole number"),
     "image_unknown": (first("image_id", 77), "31: image_id 77"),
     "category_unknown": (first("category_id", 1), "31: category_id 1"),
-    "crowd_in_box_file": (
+    "crowd_with_mask_in_box_file": (
         lambda c: (c["info"].update(kind="boxes"), c["annotations"][0].update(iscrowd=1)),
-        "31: is a crowd region",
+        "31: has a mask",
+    ),
+    "crowd_without_area": (
+        lambda c: c["annotations"][0].update(iscrowd=1, bbox=[2, 1, 0, 2]),
+        "31: bbox needs a width",
     ),
     "box_text": (first("bbox", ["2", 1, 3, 2]), "31: bbox must be the four numbers"),
     "box_three": (first("bbox", [2, 1, 3]), "31: bbox must be the four numbers"),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from pipeline.data.masks import decode, encode
 from pipeline.errors import UserError
@@ -121,25 +122,47 @@ def test_every_annotation_is_kept_or_accounted_for(tmp_path: Path) -> None:
     }
 
 
-def test_crowds_are_copied_as_they_are_and_are_no_results(tmp_path: Path) -> None:
+def test_crowds_are_copied_with_the_mask_of_their_box_and_are_no_results(tmp_path: Path) -> None:
     source = box_file(tmp_path)
     given = json.loads(source.read_text(encoding="utf-8"))
     region = encode(np.ones((1, HEIGHT, WIDTH), dtype=bool))[0]
-    given["annotations"][3] |= {"iscrowd": 1, "segmentation": region, "area": 17}
+    boxed, thin, masked = (given["annotations"][place] for place in (3, 4, 5))
+    boxed |= {"iscrowd": 1, "bbox": [2.5, 3, 10, 6], "area": 60}
+    thin |= {"iscrowd": 1}
+    masked |= {"iscrowd": 1, "segmentation": region, "area": 17}
     source.write_text(json.dumps(given))
     content, account = made(source, tmp_path)
-    assert account["crowds_copied"] == 1
-    assert account["labelled"] + len(account["too_small"]) + 1 == account["annotations"]
-    assert content["annotations"][-1] == given["annotations"][3]
+    assert account["crowds_copied"] == 3
+    assert account["labelled"] + len(account["too_small"]) + 3 == account["annotations"]
+    copies = content["annotations"][-3:]
+    filled = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    filled[3:9, 2:13] = True
+    assert copies[0] == boxed | {"segmentation": encode(filled[None])[0]}
+    assert copies[1] == thin | {"segmentation": copies[1]["segmentation"]}
+    assert copies[2] == masked
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())) == account["labelled"]
+    assert set(LabelFile.read(tmp_path / "out" / "labels.json").left_out) == {
+        *account["empty"],
+        *(row["id"] for row in copies),
+    }
 
 
 def test_others_read_it(tmp_path: Path) -> None:
-    content, account = made(box_file(tmp_path), tmp_path)
+    source = box_file(tmp_path)
+    given = json.loads(source.read_text(encoding="utf-8"))
+    given["annotations"][3]["iscrowd"] = 1
+    source.write_text(json.dumps(given))
+    content, account = made(source, tmp_path)
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(tmp_path / "out" / "labels.json"))
         results = coco.loadRes(str(tmp_path / "out" / "results.json"))
-    assert len(coco.getAnnIds()) == len(results.getAnnIds()) == account["labelled"]
+        for kind, least in (("bbox", 0.999), ("segm", 0.8)):  # an empty mask has IoU 0 with itself
+            evaluation = COCOeval(coco, results, kind)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            assert evaluation.stats[0] > least
+    assert len(coco.getAnnIds()) == len(results.getAnnIds()) + 1 == account["labelled"] + 1
     for row in content["annotations"]:
         assert coco.annToMask(coco.anns[row["id"]]).sum() == coco_mask.area(row["segmentation"])
 
@@ -285,8 +308,8 @@ def test_label_files_of_this_project_are_sources(tmp_path: Path) -> None:
     source = tmp_path / "boxes.json"
     source.write_text(json.dumps(make_labels(annotations, "boxes")))
     _, account = made(source, tmp_path)
-    assert account["left_out_before"] == {"crowds": 1, "without_mask": 0}
-    assert (account["annotations"], account["crowds_copied"]) == (1, 0)
+    assert account["left_out_before"] == {"crowds": 0, "without_mask": 0}
+    assert (account["annotations"], account["labelled"], account["crowds_copied"]) == (2, 1, 1)
 
 
 def peak_bytes(folder: Path, count: int) -> int:

@@ -36,10 +36,10 @@ def annotations() -> dict[str, Any]:
 def test_boxes_reveal_nothing_of_the_masks() -> None:
     labels = make_labels(annotations(), "boxes")
     assert labels["annotations"] == [
-        {"id": key, "image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 3], "area": 6, "iscrowd": 0}
-        for key in (10, 12)
+        {"id": key, "image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 3], "area": 6, "iscrowd": crowd}
+        for key, crowd in ((10, 0), (11, 1), (12, 0))
     ]
-    assert labels["info"] == {"kind": "boxes", "left_out": {"crowds": 1, "without_mask": 0}}
+    assert labels["info"] == {"kind": "boxes", "left_out": {"crowds": 0, "without_mask": 0}}
     other = annotations()
     for row in other["annotations"]:
         row.update(area=1, segmentation={"size": [4, 4], "counts": "0@"})
@@ -61,7 +61,7 @@ def test_mask_labels_of_a_box_dataset_are_refused() -> None:
     boxes = annotations()
     for row in boxes["annotations"]:
         row.pop("segmentation", None)
-    with pytest.raises(UserError, match=r"train\.json: has boxes but no masks.*boxinst"):
+    with pytest.raises(UserError, match=r"train\.json: has boxes but no masks.*boxinst.*preset coco-folder,"):
         make_labels(boxes, "masks", "train.json")
 
 

@@ -79,11 +79,12 @@ def boxes(tmp_path: Path) -> LabelFile:
     def row(number: int, image: int, box: list[int]) -> dict[str, object]:
         return {"id": number, "image_id": image, "category_id": 7, "bbox": box, "iscrowd": 0, "area": 1}
 
+    crowd = row(50, 8, [1, 1, 9, 9]) | {"iscrowd": 1}  # no object to predict a mask for
     coco = {
         "images": [
             {"id": key, "file_name": f"{key}.png", "height": h, "width": w} for key, (h, w) in SIZES.items()
         ],
-        "annotations": [row(11, 5, [2, 3, 4, 5]), row(10, 3, [0, 0, 9, 9]), row(40, 5, [8, 8, 8, 8])],
+        "annotations": [row(11, 5, [2, 3, 4, 5]), row(10, 3, [0, 0, 9, 9]), row(40, 5, [8, 8, 8, 8]), crowd],
         "categories": [{"id": 9, "name": "plate"}, {"id": 7, "name": "cup"}],
     }
     write_json(tmp_path / "labels.json", make_labels(coco, "boxes"))

@@ -71,11 +71,11 @@ def apply_baseline(
     """Give a run's detections, and the ground-truth boxes of val, a baseline's masks.
 
     detections: COCO results, of which image_id, category_id, bbox and score are kept; labels: the box
-    label file of val (COCO json).  Returns detections in their order and entries {annotation_id, image_id,
-    segmentation} in the order of the annotations.  The number of processes does not change the result;
-    SAM works in this process alone.
+    label file of val (COCO json), in which crowd regions are no objects and get no mask.  Returns detections
+    in their order and entries {annotation_id, image_id, segmentation} in the order of the annotations.  The
+    number of processes does not change the result; SAM works in this process alone.
     """
-    annotations = labels["annotations"]
+    annotations = [row for row in labels["annotations"] if not row.get("iscrowd")]
     records = [*detections, *annotations]
     rows: dict[int, list[int]] = defaultdict(list)
     for row, record in enumerate(records):

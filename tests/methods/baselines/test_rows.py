@@ -77,6 +77,13 @@ def test_processes_do_not_change_the_result(kind: str) -> None:
     assert apply_baseline(two, STORE, DETECTIONS, LABELS) == alone
 
 
+def test_crowd_regions_get_no_mask() -> None:
+    crowd = {"id": 1, "image_id": 6, "category_id": 1, "bbox": [0, 0, 30, 30], "iscrowd": 1}
+    labels = {"annotations": [crowd, *LABELS["annotations"]]}
+    fill = BASELINES["fill"]
+    assert apply_baseline(fill, STORE, DETECTIONS, labels) == apply_baseline(fill, STORE, DETECTIONS, LABELS)
+
+
 def test_nothing_detected() -> None:
     assert apply_baseline(BASELINES["fill"], STORE, [], {"annotations": []}) == ([], [])
 

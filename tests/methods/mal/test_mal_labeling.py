@@ -23,6 +23,7 @@ from tests.methods.mal.toy_labeling import CENTERS, SIDE, make_boxes, make_store
 
 CPU = torch.device("cpu")
 TINY = {"id": 99, "image_id": 3, "category_id": 1, "iscrowd": 0, "area": 10, "bbox": [5, 5, 2, 5]}
+CROWD = {"id": 77, "image_id": 2, "category_id": 1, "iscrowd": 1, "area": 1200, "bbox": [4, 6, 40, 30]}
 
 
 @pytest.fixture
@@ -63,12 +64,14 @@ def test_every_annotation_gets_a_mask_in_its_box_or_is_accounted_for(
     root: Path, model: Path, store: ImageStore, tmp_path: Path
 ) -> None:
     labeling = settings(root)[2]
-    boxes = make_boxes(tmp_path / "boxes.json", [TINY])
+    boxes = make_boxes(tmp_path / "boxes.json", [TINY, CROWD])
     path = write(model, store, tmp_path, labeling)
     made = LabelFile.read(path)
     assert made.kind == "masks"
+    assert 77 in made.left_out
     content = json.loads(path.read_text())
     assert content["info"]["account"]["too_small"] == [99]
+    assert content["info"]["account"]["crowds_copied"] == 1
     assert content["info"]["labeling"] == labeling.model_dump(mode="json")
     given = {row["id"]: row["bbox"] for row in json.loads(boxes.path.read_text())["annotations"]}
     assert {row["id"] for row in content["annotations"]} == given.keys() - {99}
@@ -106,13 +109,13 @@ def test_the_same_masks_come_for_given_boxes(
     root: Path, model: Path, store: ImageStore, tmp_path: Path
 ) -> None:
     labeling = settings(root)[2]
-    boxes = make_boxes(tmp_path / "boxes.json", [TINY])
+    boxes = make_boxes(tmp_path / "boxes.json", [TINY, CROWD])
     rows = json.loads(write(model, store, tmp_path, labeling).read_text())["annotations"]
     given = label_given_boxes(model, store, boxes, labeling, device=CPU, name="mal")
     assert len(given) == sum(map(len, CENTERS.values())) + 1
     masks = {entry["annotation_id"]: entry["segmentation"] for entry in given}
     assert not decode([masks.pop(99)], (SIDE, SIDE)).any()
-    assert masks == {row["id"]: row["segmentation"] for row in rows}
+    assert masks == {row["id"]: row["segmentation"] for row in rows if not row["iscrowd"]}
 
 
 def test_a_killed_labelling_goes_on_to_the_same_bytes(
