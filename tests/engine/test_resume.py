@@ -73,7 +73,7 @@ def test_two_processes_train_as_one(spread: Path, tmp_path: Path, tiny: ModuleTy
     result = tiny.train(tmp_path / "single", method)
     weights = load_file(spread / folder / "weights.safetensors")
     for name, expected in method.module.state_dict().items():
-        torch.testing.assert_close(weights[name], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weights[name], expected.cpu(), rtol=1e-4, atol=1e-5)
     history = json.loads((spread / folder / "history.json").read_text())
     np.testing.assert_allclose(
         [row["loss"] for row in history], [row["loss"] for row in result.history], rtol=1e-4

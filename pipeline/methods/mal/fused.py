@@ -28,11 +28,11 @@ def iterate(odds: Tensor, unary: Tensor, stencil: Stencil, bounds: Bounds, itera
             stencil.weights,
             table,
             count,
-            len(stencil.pairs),
             *bounds,
             LOG2_EPSILON,
             BITS,
             float(LINEAR_FROM),
+            PAIRS=len(stencil.pairs),
             BLOCK=BLOCK,
         )
         source, target = target, source
@@ -54,21 +54,21 @@ def _step(  # type: ignore[no-untyped-def]
     weights,
     table,
     count,
-    pairs,
     low,
     high,
     log2_epsilon,
     bits,
     linear_from,
+    PAIRS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One iteration of BLOCK entries.  table: (pairs, 2), row of `weights` and step to the neighbour."""
+    """One iteration of BLOCK entries.  table: (PAIRS, 2), row of `weights` and step to the neighbour."""
     entries = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = entries < count
     odds = tl.load(source + entries, mask=here, other=0.0)
     ahead = odds + tl.load(unary + entries, mask=here, other=0.0)
     cost = _log1p(tl.exp2(odds))
-    for pair in range(pairs):
+    for pair in tl.static_range(PAIRS):
         row, step = tl.load(table + 2 * pair), tl.load(table + 2 * pair + 1)
         row_start = weights + row.to(tl.int64) * count
         after, before = entries + step, entries - step

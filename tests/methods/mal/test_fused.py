@@ -46,9 +46,9 @@ from pipeline.methods.mal import fused
 
 pointers = dict.fromkeys(("source", "target", "unary", "weights"), "*fp32")
 numbers = dict.fromkeys(("low", "high", "log2_epsilon", "bits", "linear_from"), "fp32")
-signature = pointers | {"table": "*i32", "count": "i32", "pairs": "i32"} | numbers
+signature = pointers | {"table": "*i32", "count": "i32"} | numbers
 order = {name: signature.get(name, "constexpr") for name in fused._step.arg_names}
-source = ASTSource(fused._step, order, {"BLOCK": fused.BLOCK})
+source = ASTSource(fused._step, order, {"BLOCK": fused.BLOCK, "PAIRS": 4})
 assert "ex2.approx" in compile(source, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
 """
 
