@@ -26,7 +26,7 @@ def test_every_preset_is_valid_and_run_names_are_unique(root: Path) -> None:
     names: dict[str, str] = {}
     for preset in sorted((root / "presets").glob("*.yaml")):
         params = load_params(preset)
-        for run in (*params.runs, *params.baselines):
+        for run in (*params.runs, *params.untrained):
             assert run not in names, f"{run} is in {names[run]} and in {preset.name}"
             names[run] = preset.name
 
@@ -69,10 +69,35 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("backbone: small", "backbone: resnet50", ["runs.oracle.backbone", "resnet50", "small"]),
         ("  boxinst:\n    title", "  box.inst:\n    title", ["runs", "box.inst"]),
         ("detections: boxinst", "detections: box", ["baselines.fill.detections", "'box'"]),
-        ("kind: fill", "kind: fil", ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut", "sam"]),
+        ("kind: fill", "kind: fil", ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut"]),
         ("kind: fill", "kind: fill\n    iterations: 0", ["baselines.fill.iterations: unknown key"]),
         ("iterations: 5", "iterations: 0", ["baselines.grabcut.iterations: 0", "greater than 0"]),
-        ("kind: fill", "kind: sam", ["baselines.fill.weights: missing", "baselines.fill.processes: unknown"]),
+        (
+            "sam: {}",
+            "sam:\n  prompted: {title: SAM, detections: mal, oracle: none, weights: w, device: auto}",
+            ["sam.prompted.detections: mal gives masks"],
+        ),
+        (
+            "sam: {}",
+            "sam:\n  prompted: {title: SAM, detections: boxinst, oracle: nobody, weights: w, device: auto}",
+            ["sam.prompted.oracle: 'nobody'"],
+        ),
+        ("sam: {}", "sam:\n  fill: {kind: sam}", ["sam.fill.kind: unknown", "sam.fill.weights: missing"]),
+        (
+            "sam: {}",
+            "sam:\n  fill: {title: SAM, detections: boxinst, oracle: oracle, weights: w, device: auto}",
+            ["fill is both in baselines and in sam; rename one"],
+        ),
+        (
+            "weight_files: {}",
+            "weight_files:\n  shapes_pretrained: {architecture: small, path: w.pth}",
+            ["shapes_pretrained is both in backbones and in weight_files; rename one"],
+        ),
+        (
+            "weight_files: {}",
+            "weight_files:\n  own: {architecture: small}",
+            ["weight_files.own.path: missing"],
+        ),
         ("import_coco: {}", "import_coco:", ["import_coco: None", "a table; an empty one is {}"]),
         ("seeds: [0]", "seeds: 0", ["runs.oracle.seeds: 0", "must be a list"]),
         ("seeds: [0]", "seeds: [4294967296]", ["runs.oracle.seeds.0: 4294967296", "less than"]),
