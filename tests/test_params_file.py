@@ -31,6 +31,21 @@ def test_every_preset_is_valid_and_run_names_are_unique(root: Path) -> None:
             names[run] = preset.name
 
 
+def switched_on(text: str) -> str:
+    """A preset's text with the rows of `sam` that it has as comments."""
+    head, tail = text.split("\nsam: {}\n#", 1)
+    rows, rest = tail.split("\n\n", 1)
+    return head + "\nsam:\n" + rows.replace("\n#", "\n") + "\n\n" + rest
+
+
+def test_sam_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(switched_on((root / "presets" / "coco-mal.yaml").read_text(encoding="utf-8")), "utf-8")
+    row = load_params(path).sam["coco_sam"]
+    assert row.weights == "data/weights/sam-vit-base"
+    assert row.weights in (root / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+
 def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
     """`dvc exp run -S` mistreats anchors and wraps lines over 80 columns."""
     for preset in (root / "presets").glob("*.yaml"):
