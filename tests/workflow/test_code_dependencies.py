@@ -34,11 +34,13 @@ NOT_RUN = {
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
+        "pipeline/data/lvis.py",
     ),
     "backbones": (
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
+        "pipeline/data/lvis.py",
         "pipeline/data/images.py",
         "pipeline/data/masks.py",
         "pipeline/data/pixels.py",
