@@ -124,9 +124,10 @@ class Predict(Section):
 
 
 class Evaluate(Section):
-    """Evaluation: detection limit of AP, boundary width, bootstrap."""
+    """Evaluation: rules of AP, boundary width, bootstrap."""
 
-    max_detections: Positive
+    protocol: Literal["coco", "lvis"]  # lvis: only classes count that are known to be in an image or not
+    max_detections: Positive  # that count, of an image and class; by LVIS's protocol of an image
     boundary_dilation: Share  # of the image diagonal
     bootstrap_samples: Annotated[int, Field(ge=100)]
     bootstrap_seed: Seed
