@@ -38,10 +38,11 @@ def switched_on(text: str) -> str:
     return head + "\nsam:\n" + rows.replace("\n#", "\n") + "\n\n" + rest
 
 
-def test_sam_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["coco-mal", "lvis-mal"])
+def test_sam_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path, preset: str) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(switched_on((root / "presets" / "coco-mal.yaml").read_text(encoding="utf-8")), "utf-8")
-    row = load_params(path).sam["coco_sam"]
+    path.write_text(switched_on((root / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")), "utf-8")
+    (row,) = load_params(path).sam.values()
     assert row.weights == "data/weights/sam-vit-base"
     assert row.weights in (root / "docs" / "recipes.md").read_text(encoding="utf-8")
 
