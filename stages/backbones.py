@@ -12,7 +12,7 @@ CODE = tuple(Path("pipeline") / part for part in ("data/shapes", "engine", "meth
 
 def main() -> None:
     params, layout, name = open_stage("--name")
-    section, checkpoint = params.backbones[name], layout.checkpoint(f"backbone-{name}", 0)
+    section, checkpoint = params.starts[name], layout.checkpoint(f"backbone-{name}", 0)
     key = digest(section, files=CODE)
     result = write_backbone_start(
         section, layout.backbone(name), root=layout.root, checkpoint=checkpoint, key=key, name=name

@@ -9,7 +9,7 @@ from pipeline.workflow.stage import open_stage
 
 def main() -> None:
     params, layout, name = open_stage("--name")
-    row = params.baselines[name]
+    row = params.untrained[name]
     store = ImageStore.open(layout.prepared / "val")
     boxes = read_json(layout.labels("val_boxes"))
     for seed in params.runs[row.detections].seeds:

@@ -10,7 +10,7 @@ from pipeline.workflow.stage import open_stage, seeds_of
 def main() -> None:
     params, layout, _ = open_stage()
     oracles = {name: row.oracle for name, row in params.runs.items()}
-    oracles |= {name: row.oracle for name, row in params.baselines.items()}
+    oracles |= {name: row.oracle for name, row in params.untrained.items()}
     matches = {
         name: {seed: Matches.load(layout.evaluation(name, seed)) for seed in seeds_of(params, name)}
         for name in oracles

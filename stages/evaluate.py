@@ -11,7 +11,7 @@ from pipeline.workflow.stage import open_stage, seeds_of
 def main() -> None:
     params, layout, run = open_stage("--run")
     annotations = read_json(layout.annotations("val"))
-    detects = run in params.baselines or params.runs[run].task == "instances"
+    detects = run in params.untrained or params.runs[run].task == "instances"
     metrics, matches = {}, {}
     for seed in seeds_of(params, run):
         folder = layout.predictions(run, seed)

@@ -26,9 +26,25 @@ def test_every_preset_is_valid_and_names_of_benchmarks_and_runs_are_unique(root:
     names: dict[str, str] = {}
     for preset in sorted((root / "presets").glob("*.yaml")):
         params = load_params(preset)
-        for name in (params.benchmark, *params.runs, *params.baselines, *params.pseudo_labels):
+        for name in (params.benchmark, *params.runs, *params.untrained, *params.pseudo_labels):
             assert name not in names, f"{name} is in {names[name]} and in {preset.name}"
             names[name] = preset.name
+
+
+def switched_on(text: str) -> str:
+    """A preset's text with the rows of `sam` that it has as comments."""
+    head, tail = text.split("\nsam: {}\n#", 1)
+    rows, rest = tail.split("\n\n", 1)
+    return head + "\nsam:\n" + rows.replace("\n#", "\n") + "\n\n" + rest
+
+
+@pytest.mark.parametrize("preset", ["coco-mal", "lvis-mal"])
+def test_sam_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path, preset: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(switched_on((root / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")), "utf-8")
+    (row,) = load_params(path).sam.values()
+    assert row.weights == "data/weights/sam-vit-base"
+    assert row.weights in (root / "docs" / "recipes.md").read_text(encoding="utf-8")
 
 
 def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
@@ -69,10 +85,35 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("backbone: small", "backbone: resnet50", ["runs.oracle.backbone", "resnet50", "small"]),
         ("  boxinst:\n    title", "  box.inst:\n    title", ["runs", "box.inst"]),
         ("detections: boxinst", "detections: box", ["baselines.fill.detections", "'box'"]),
-        ("kind: fill", "kind: fil", ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut", "sam"]),
+        ("kind: fill", "kind: fil", ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut"]),
         ("kind: fill", "kind: fill\n    iterations: 0", ["baselines.fill.iterations: unknown key"]),
         ("iterations: 5", "iterations: 0", ["baselines.grabcut.iterations: 0", "greater than 0"]),
-        ("kind: fill", "kind: sam", ["baselines.fill.weights: missing", "baselines.fill.processes: unknown"]),
+        (
+            "sam: {}",
+            "sam:\n  prompted: {title: SAM, detections: mal, oracle: none, weights: w, device: auto}",
+            ["sam.prompted.detections: mal gives masks"],
+        ),
+        (
+            "sam: {}",
+            "sam:\n  prompted: {title: SAM, detections: boxinst, oracle: nobody, weights: w, device: auto}",
+            ["sam.prompted.oracle: 'nobody'"],
+        ),
+        ("sam: {}", "sam:\n  fill: {kind: sam}", ["sam.fill.kind: unknown", "sam.fill.weights: missing"]),
+        (
+            "sam: {}",
+            "sam:\n  fill: {title: SAM, detections: boxinst, oracle: oracle, weights: w, device: auto}",
+            ["fill is both in baselines and in sam; rename one"],
+        ),
+        (
+            "weight_files: {}",
+            "weight_files:\n  shapes_pretrained: {architecture: small, path: w.pth}",
+            ["shapes_pretrained is both in backbones and in weight_files; rename one"],
+        ),
+        (
+            "weight_files: {}",
+            "weight_files:\n  own: {architecture: small}",
+            ["weight_files.own.path: missing"],
+        ),
         ("import_coco: {}", "import_coco:", ["import_coco: None", "a table; an empty one is {}"]),
         ("seeds: [0]", "seeds: 0", ["runs.oracle.seeds: 0", "must be a list"]),
         ("seeds: [0]", "seeds: [4294967296]", ["runs.oracle.seeds.0: 4294967296", "less than"]),

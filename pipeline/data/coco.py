@@ -16,13 +16,15 @@ from pipeline.data.coco_annotations import check_annotation_types, clean_annotat
 from pipeline.data.coco_images import check_image_types, clean_images
 from pipeline.data.findings import Findings
 from pipeline.data.images import ImageRecord
+from pipeline.data.lvis import check_lists, class_frequency, known_classes, with_file_names
 from pipeline.data.values import is_id, is_text, show
 from pipeline.errors import UserError
 
 
 @dataclass(frozen=True)
 class CheckedCoco:
-    """coco: COCO dict with ids as in the file, masks as compressed RLE, no mask where there is none usable;
+    """coco: COCO dict with ids as in the file, masks as compressed RLE, no mask where there is none usable,
+    and what LVIS adds to images and categories;
     images: sorted by id, each with the CRC-32 of its file; warnings: one line per kind of finding."""
 
     coco: dict[str, Any]
@@ -39,7 +41,9 @@ def read_coco(json_path: Path, image_folder: Path, processes: int) -> CheckedCoc
     """
     content = _load(json_path)
     categories = _categories(json_path, content["categories"])
+    content["images"] = with_file_names(content["images"])
     check_image_types(json_path, content["images"])
+    check_lists(json_path, content["images"])
     check_annotation_types(json_path, content["annotations"])
     findings = Findings(json_path)
     images = clean_images(json_path, content["images"], image_folder, processes, findings)
@@ -49,8 +53,10 @@ def read_coco(json_path: Path, image_folder: Path, processes: int) -> CheckedCoc
         raise UserError(json_path, "", f"none of its images can be used: {' | '.join(warnings)}")
     if content["annotations"] and not annotations:
         raise UserError(json_path, "", f"none of its annotations can be used: {' | '.join(warnings)}")
+    known = {row["id"]: known_classes(row) for row in content["images"]}
     records = [
         {"id": record.id, "file_name": record.file_name, "width": record.width, "height": record.height}
+        | known[record.id]
         for record, _ in images
     ]
     coco = {"info": {}, "images": records, "annotations": annotations, "categories": categories}
@@ -112,7 +118,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _categories(path: Path, rows: list[Any]) -> list[dict[str, Any]]:
-    """Categories in the order of the file, with id and name only."""
+    """Categories in the order of the file, with id, name and, if it is LVIS's, frequency."""
     seen: set[int] = set()
     for position, row in enumerate(rows):
         if not isinstance(row, dict) or not is_id(row.get("id")):
@@ -128,4 +134,4 @@ def _categories(path: Path, rows: list[Any]) -> list[dict[str, Any]]:
         if not is_text(name) or not name.strip():
             raise UserError(path, where, f"the name must be text, and is {show(name)}", "name the category")
         seen.add(row["id"])
-    return [{"id": row["id"], "name": row["name"]} for row in rows]
+    return [{"id": row["id"], "name": row["name"], **class_frequency(row)} for row in rows]

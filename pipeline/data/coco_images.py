@@ -81,7 +81,9 @@ def clean_images(
     rows, real = sorted(rows, key=lambda row: row["id"]), os.path.realpath(folder)
     for row in rows:
         if row.get("file_name") is None:
-            findings.add("image", "left out", "the record has no file_name", f"image {row['id']}")
+            findings.add(
+                "image", "left out", "the record has no file_name and no coco_url", f"image {row['id']}"
+            )
         elif not is_inside(real, row["file_name"]):
             raise UserError(
                 path,

@@ -75,6 +75,11 @@ class LabelledImages(Dataset[Sample]):
         sizes = np.array([self.labels.images[image_id].size for image_id in self.image_ids], dtype=np.float64)
         return sizes[:, 1] / sizes[:, 0]
 
+    @property
+    def classes(self) -> list[NDArray[np.int64]]:
+        """Of each image, the class (index into the sorted categories) of every object."""
+        return [self.labels.images[image_id].labels for image_id in self.image_ids]
+
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         index, draw = key
         image_id = self.image_ids[index]

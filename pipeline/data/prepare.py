@@ -99,18 +99,19 @@ def _align_categories(checked: dict[str, CheckedCoco]) -> list[str]:
 
     Raises UserError when one id has two names.
     """
-    names: dict[int, str] = {}
+    known: dict[int, dict[str, Any]] = {}
     for split, content in checked.items():
         for row in content.coco["categories"]:
-            if names.setdefault(row["id"], row["name"]) != row["name"]:
+            name = known.setdefault(row["id"], row)["name"]
+            if name != row["name"]:
                 raise UserError(
                     f"{split} annotations",
                     f"category {row['id']}",
-                    f"is {row['name']!r} here and {names[row['id']]!r} in the train annotations",
+                    f"is {row['name']!r} here and {name!r} in the train annotations",
                     "use one list of categories for both",
                 )
     warnings = []
-    counts = Counter(names.values())
+    counts = Counter(row["name"] for row in known.values())
     if repeated := sorted(name for name, count in counts.items() if count > 1):
         warnings.append(
             f"{len(repeated)} category {'names belong' if len(repeated) > 1 else 'name belongs'} to several"
@@ -118,14 +119,14 @@ def _align_categories(checked: dict[str, CheckedCoco]) -> list[str]:
             f"{' and more' if len(repeated) > 5 else ''}"
         )
     for split, content in checked.items():
-        own = {row["id"] for row in content.coco["categories"]}
-        if missing := sorted(names.keys() - own):
+        own = {row["id"]: row for row in content.coco["categories"]}
+        if missing := sorted(known.keys() - own.keys()):
+            shown = ", ".join(f"{known[key]['name']} ({key})" for key in missing[:5])
             warnings.append(
                 f"{split}: {len(missing)} categories are listed for the other split only and were"
-                f" added: {', '.join(f'{names[key]} ({key})' for key in missing[:5])}"
-                f"{' and more' if len(missing) > 5 else ''}"
+                f" added: {shown}{' and more' if len(missing) > 5 else ''}"
             )
-        content.coco["categories"] = [{"id": key, "name": names[key]} for key in sorted(names)]
+        content.coco["categories"] = [own.get(key, known[key]) for key in sorted(known)]
     return warnings
 
 

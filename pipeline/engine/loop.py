@@ -13,6 +13,7 @@ from typing import Any, Generic, NoReturn, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -41,7 +42,7 @@ from pipeline.engine.optimizer import make_optimizer, scale_rates
 from pipeline.engine.progress import Progress
 from pipeline.engine.protocol import ItemT, Trainable
 from pipeline.engine.rng import restore_rng, rng_state, seed_everything
-from pipeline.engine.sampler import StepSampler
+from pipeline.engine.sampler import StepSampler, repeat_factors
 from pipeline.engine.schedules import in_steps, rate_factor
 from pipeline.errors import UserError
 from pipeline.params import Training
@@ -80,9 +81,10 @@ def fit(
 ) -> FitResult:
     """Train `method.module` in place; with averaged weights, they are what it holds in the end.
 
-    dataset: has `__len__` and `__getitem__((index, draw))`, and `aspect_ratios` (w / h) if the training
-    groups by them; checkpoint: a folder for this run alone, from which a killed training with the same
-    `key` (a hash of all that matters) goes on to the same result; name: of the run, for messages.
+    dataset: has `__len__` and `__getitem__((index, draw))`, `aspect_ratios` (w / h) if the training groups
+    by them, and `classes` (those of each image's objects) if it repeats images of rare ones; checkpoint: a
+    folder for this run alone, from which a killed training with the same `key` (a hash of all that matters)
+    goes on to the same result; name: of the run, for messages.
     Call `discard(checkpoint)` once the run's outputs are written.
 
     Raises UserError for a batch that cannot be shared out, a full disk and a loss that is not finite,
@@ -99,7 +101,8 @@ def fit(
     length = len(cast(Sized, dataset))
     if not length:
         raise UserError("", name, "there is no image to train on", "check the run's label file")
-    training = in_steps(training, length)
+    repeats = _repeats(dataset, training)
+    training = in_steps(training, length if repeats is None else math.ceil(repeats.sum()))
     with only_trainer(checkpoint, name), reproducible(training.threads):
         if is_main():
             check_disk(checkpoint, method.module, training)
@@ -109,7 +112,7 @@ def fit(
         with prepared(accelerator, module) as wrapped, stop_requests() as stop:
             method.module = wrapped
             try:
-                trainer.run(dataset, seed, stop)
+                trainer.run(dataset, seed, stop, repeats)
             finally:
                 method.module = module
     if trainer.average is not None:
@@ -142,8 +145,14 @@ class _Trainer(Generic[ItemT]):
             torch.cuda.reset_peak_memory_stats(device)
         self._resume()
 
-    def run(self, dataset: Dataset[ItemT], seed: int, stop: StopRequest) -> None:
-        """Do the steps that are left."""
+    def run(
+        self,
+        dataset: Dataset[ItemT],
+        seed: int,
+        stop: StopRequest,
+        repeats: NDArray[np.float64] | None,
+    ) -> None:
+        """Do the steps that are left; repeats: as for the sampler."""
         training, length = self.training, len(cast(Sized, dataset))
         wide = np.asarray(cast(Any, dataset).aspect_ratios) >= 1 if training.group_by_aspect else None
         sampler = StepSampler(
@@ -155,6 +164,7 @@ class _Trainer(Generic[ItemT]):
             wide,
             process_index(),
             process_count(),
+            repeats,
         )
         live = LiveLog(self.folder / "live", self.history.rows) if is_main() and len(sampler) else None
         start = time.monotonic() - self.seconds
@@ -298,6 +308,13 @@ class _Trainer(Generic[ItemT]):
                 flush=True,
             )
         raise SystemExit(128 + number)
+
+
+def _repeats(dataset: Dataset[Any], training: Training) -> NDArray[np.float64] | None:
+    """How often an epoch draws each image; None: once."""
+    if not training.repeat_threshold:
+        return None
+    return repeat_factors(cast(Any, dataset).classes, training.repeat_threshold)
 
 
 def _is_metric(name: str) -> bool:

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from pipeline.params import Training
 
 
-def epochs_in_steps(epochs: int, length: int, batch_size: int) -> int:
+def epochs_in_steps(epochs: float, length: int, batch_size: int) -> int:
     """Steps that draw each of `length` samples at least `epochs` times.
 
     The sampler's batches run on over the end of an epoch, so there is no partial batch to keep or to drop:
     steps are rounded up once, at the very end, and the last batch reaches into the next epoch.
     """
-    return -(-epochs * length // batch_size)
+    return math.ceil(epochs * length / batch_size)
 
 
 def in_steps(training: Training, length: int) -> Training:
-    """The same recipe with its duration in optimiser steps, for a dataset of `length` samples."""
+    """The same recipe with its duration in optimiser steps, for epochs of `length` samples."""
     if training.duration == "steps":
         return training
 
-    def steps(epochs: int) -> int:
+    def steps(epochs: float) -> int:
         return epochs_in_steps(epochs, length, training.batch_size)
 
     return training.model_copy(
@@ -35,7 +35,7 @@ def in_steps(training: Training, length: int) -> Training:
     )
 
 
-def warmup_factor(step: int, steps: int, start: float) -> float:
+def warmup_factor(step: int, steps: float, start: float) -> float:
     """Linear from `start` at step 0 to 1 at step `steps`, then 1 (detectron2's linear warm-up)."""
     if step >= steps:
         return 1.0
@@ -48,7 +48,7 @@ def step_factor(step: int, milestones: Sequence[int]) -> float:
     return float(0.1 ** sum(step >= milestone for milestone in milestones))
 
 
-def cosine_factor(step: int, steps: int, final: float = 0.0) -> float:
+def cosine_factor(step: float, steps: float, final: float = 0.0) -> float:
     """Half a cosine from 1 at step 0 to `final` at step `steps` (arXiv 1608.03983, one cycle)."""
     return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 

@@ -40,14 +40,16 @@ def evaluate_coco(
     kind: Kind,
     max_detections: int,
     *,
+    lvis: bool = False,
     boundary_dilation: float = 0.02,
     processes: int = 1,
 ) -> CocoEvaluation:
     """Evaluate detections that `results.check_detections` accepted.
 
     max_detections: the limit per image and category, best scores first (COCO: 100; one limit for all
-    figures, where pycocotools silently keeps 100 for its sizes).  boundary_dilation: width of the boundary
-    band as a share of the image diagonal.  processes: threads for mask and boundary work.
+    figures, where pycocotools silently keeps 100 for its sizes).  lvis: whether they count by LVIS's rules,
+    for annotations that `check_lvis` accepted and detections that `judged` chose.  boundary_dilation: width
+    of the boundary band as a share of the image diagonal.  processes: threads for mask and boundary work.
     """
     truth = COCO(_truth(annotations, with_masks=kind != "box"))
     found = truth.loadRes([_result(detection, kind) for detection in detections])
@@ -55,6 +57,7 @@ def evaluate_coco(
         truth,
         found,
         IOU_TYPES[kind],
+        lvis_style=lvis,
         ranges={k: list(v) for k, v in AREAS.items()},
         boundary_dilation_ratio=boundary_dilation,
         boundary_cpu_count=processes,

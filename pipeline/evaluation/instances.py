@@ -20,22 +20,26 @@ def ap_figures(evaluation: CocoEvaluation) -> Figures:
     the ten IoU thresholds from 0.5 to 0.95.
     """
     everything = evaluation.precision[..., 0]
-    figures = {"AP": _mean(everything), "AP50": _mean(everything[0]), "AP75": _mean(everything[5])}
+    figures = {
+        "AP": mean_precision(everything),
+        "AP50": mean_precision(everything[0]),
+        "AP75": mean_precision(everything[5]),
+    }
     for index, name in enumerate(("APs", "APm", "APl"), start=1):
-        figures[name] = _mean(evaluation.precision[..., index])
+        figures[name] = mean_precision(evaluation.precision[..., index])
     return {name: percent(value) for name, value in figures.items()}
 
 
 def ap_by_category(evaluation: CocoEvaluation, names: dict[int, str]) -> Figures:
     """Category name -> AP in percent; None for a category without objects."""
     return {
-        names[category]: percent(_mean(evaluation.precision[:, :, index, 0]))
+        names[category]: percent(mean_precision(evaluation.precision[:, :, index, 0]))
         for index, category in enumerate(evaluation.category_ids)
     }
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    """Mean over what is defined, NaN if nothing is."""
+def mean_precision(values: NDArray[np.float64]) -> float:
+    """Mean over what is defined of a part of `CocoEvaluation.precision`, in [0, 1]; NaN if nothing is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # "mean of empty slice": NaN is what we want
         return float(np.nanmean(values)) if values.size else float("nan")

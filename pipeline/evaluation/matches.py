@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -34,7 +35,7 @@ class Matches:
     detection_category: NDArray[np.int32]  # (D,)
     detection_score: NDArray[np.float64]  # (D,)
     true_positive: NDArray[np.bool_]  # (D, 10) matched to an object
-    ignored: NDArray[np.bool_]  # (D, 10) matched to a crowd: neither right nor wrong
+    ignored: NDArray[np.bool_]  # (D, 10) on a crowd, or LVIS's incomplete class: neither right nor wrong
     object_image: NDArray[np.int32]  # (N,)
     object_category: NDArray[np.int32]  # (N,)
     object_iou: NDArray[np.float64]  # (N,) IoU in [0, 1] of the mask given for its box; NaN if unknown
@@ -72,10 +73,12 @@ def match(
     detections: list[Detection],
     max_detections: int,
     object_iou: NDArray[np.float64],
+    incomplete: Collection[tuple[int, int]] = (),
 ) -> Matches:
     """Match detections to objects as COCO does, from the overlaps that `evaluation` already has.
 
-    object_iou: (N,) of the objects in file order, NaN where unknown.
+    object_iou: (N,) of the objects in file order, NaN where unknown; incomplete: pairs of image and category
+    in which a detection that is not matched counts as ignored (LVIS).
     """
     image_at = {image: index for index, image in enumerate(evaluation.image_ids)}
     category_at = {category: index for index, category in enumerate(evaluation.category_ids)}
@@ -91,6 +94,8 @@ def match(
         positive, ignored = _match_pair(
             evaluation.overlaps.get(pair), np.asarray(crowds.get(pair, ()), bool), len(best)
         )
+        if pair in incomplete:
+            ignored = ~positive
         place = np.full((len(best), 2), (image_at[pair[0]], category_at[pair[1]]), dtype=np.int32)
         blocks.append((place, -best, positive, ignored))
     return _join(evaluation, blocks, annotations, image_at, category_at, object_iou)

@@ -6,17 +6,18 @@ undefined, such as AP of large objects where there are none, is None (JSON null)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.evaluation.boundary import boundary_figures
-from pipeline.evaluation.coco import evaluate_coco
+from pipeline.evaluation.coco import CocoEvaluation, evaluate_coco
 from pipeline.evaluation.comparison import SeedMatches, mean_figures, seed_spread
 from pipeline.evaluation.instances import ap_by_category, ap_figures
 from pipeline.evaluation.intervals import interval, resample_images
+from pipeline.evaluation.lvis import ap_by_frequency, check_lvis, incomplete, judged
 from pipeline.evaluation.mask_iou import mask_iou_figures, object_mask_iou
 from pipeline.evaluation.matches import Matches, match, without_detections
 from pipeline.evaluation.results import (
@@ -45,10 +46,11 @@ def evaluate_run(
     boxes; in_boxes: masks given for ground-truth boxes, or None without them; processes: threads.  Metrics:
     box {AP, AP50, AP75, APs, APm, APl}, mask {the same}, boundary {AP, AP50, AP75}, mask_iou {mean, small,
     medium, large, per_category}, per_category_AP, interval {AP, AP50, mask_iou}, headline, images, objects,
-    detections, not_computed.  Without ground-truth masks on all annotations, there are box figures alone,
-    intervals and per_category_AP belong to the boxes (`headline`), and not_computed says what is missing.
-    Without detections there is mask_iou alone, which is then the headline, and with neither no figure at
-    all.  Raises UserError for predictions that do not fit the annotations.
+    detections, not_computed; by LVIS's protocol, box and mask have APr, APc and APf too.  Without
+    ground-truth masks on all annotations, there are box figures alone, intervals and per_category_AP belong
+    to the boxes (`headline`), and not_computed says what is missing.  Without detections there is mask_iou
+    alone, which is then the headline, and with neither no figure at all.  Raises UserError for predictions
+    that do not fit the annotations, and for annotations that LVIS's protocol cannot judge.
     """
     missing = without_mask(annotations)
     metrics: Metrics = {
@@ -80,21 +82,26 @@ def _detection_figures(
 ) -> tuple[Metrics, Matches]:
     """What only a run that detects has; masks: whether all annotations have one."""
     check_detections(annotations, detections, masks=masks)
-    limit = settings.max_detections
-    headline = evaluate_coco(annotations, detections, "box", limit, processes=processes)
-    metrics: Metrics = {
-        "box": ap_figures(headline),
-        "headline": "mask" if masks else "box",
-        "detections": len(detections),
-    }
+    limit, lvis = settings.max_detections, settings.protocol == "lvis"
+    metrics: Metrics = {"headline": "mask" if masks else "box", "detections": len(detections)}
+    if lvis:
+        check_lvis(annotations)
+        detections = judged(annotations, detections, limit)
+
+    def figures(kind: Literal["box", "mask"]) -> CocoEvaluation:
+        found = evaluate_coco(annotations, detections, kind, limit, lvis=lvis, processes=processes)
+        metrics[kind] = ap_figures(found) | (ap_by_frequency(found, annotations) if lvis else {})
+        return found
+
+    headline = figures("box")
     if masks:
-        headline = evaluate_coco(annotations, detections, "mask", limit, processes=processes)
-        metrics["mask"] = ap_figures(headline)
+        headline = figures("mask")
         metrics["boundary"] = boundary_figures(
-            annotations, detections, limit, settings.boundary_dilation, processes
+            annotations, detections, limit, settings.boundary_dilation, processes, lvis=lvis
         )
     metrics["per_category_AP"] = ap_by_category(headline, category_names(annotations))
-    return metrics, match(headline, annotations, detections, limit, ious)
+    unpunished = incomplete(annotations) if lvis else ()
+    return metrics, match(headline, annotations, detections, limit, ious, unpunished)
 
 
 def _not_computed(annotations: Annotations, missing: int, detects: bool, in_boxes: bool) -> list[str]:

@@ -6,6 +6,7 @@ parameters by key, and an optional key would be invisible to it.
 
 from pipeline.params.comparison import (
     Baseline,
+    Classical,
     DenseCrf,
     Ellipse,
     Evaluate,
@@ -31,7 +32,14 @@ from pipeline.params.methods import (
 )
 from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, MaskRCNN, Model
 from pipeline.params.sections import Params
-from pipeline.params.starts import Backbone, RandomStart, ShapesPretraining, TimmWeights, WeightFile
+from pipeline.params.starts import (
+    Backbone,
+    RandomStart,
+    ShapesPretraining,
+    Start,
+    TimmWeights,
+    WeightFile,
+)
 from pipeline.params.training import Augmentation, Training
 
 __all__ = [
@@ -41,6 +49,7 @@ __all__ = [
     "Backbone",
     "Baseline",
     "BoxInst",
+    "Classical",
     "CocoFolder",
     "CondInst",
     "CropAugmentation",
@@ -66,6 +75,7 @@ __all__ = [
     "Sam",
     "Shapes",
     "ShapesPretraining",
+    "Start",
     "Supervised",
     "TimmWeights",
     "Training",

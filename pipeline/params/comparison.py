@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -62,14 +62,18 @@ class GrabCut(_Baseline):
 
 
 class Sam(_Baseline):
-    """Segment Anything with the box as prompt; the model is trained on masks of other images."""
+    """Segment Anything with the box as prompt; the model is trained on masks of other images.
 
-    kind: Literal["sam"]
+    A table of its own, since DVC has no dependencies that only some rows have: this one's is `weights`.
+    """
+
+    kind: ClassVar[Literal["sam"]] = "sam"
     weights: str  # a local folder in transformers' format
     device: Literal["auto", "cpu", "cuda"]
 
 
-Baseline = Annotated[Fill | Ellipse | TwoMeans | GrabCut | Sam, Field(discriminator="kind")]
+Classical = Annotated[Fill | Ellipse | TwoMeans | GrabCut, Field(discriminator="kind")]
+Baseline = Classical | Sam
 
 
 class DenseCrf(Section):
@@ -120,9 +124,10 @@ class Predict(Section):
 
 
 class Evaluate(Section):
-    """Evaluation: detection limit of AP, boundary width, bootstrap."""
+    """Evaluation: rules of AP, boundary width, bootstrap."""
 
-    max_detections: Positive
+    protocol: Literal["coco", "lvis"]  # lvis: only classes count that are known to be in an image or not
+    max_detections: Positive  # that count, of an image and class; by LVIS's protocol of an image
     boundary_dilation: Share  # of the image diagonal
     bootstrap_samples: Annotated[int, Field(ge=100)]
     bootstrap_seed: Seed

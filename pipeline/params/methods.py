@@ -103,9 +103,11 @@ class Mal(Section):
     train: Training
 
     @model_validator(mode="after")
-    def _crops_are_square(self) -> Mal:
+    def _samples_are_crops(self) -> Mal:
         if self.train.group_by_aspect:
             raise ValueError("group_by_aspect must be false: all crops are square")
+        if self.train.repeat_threshold:
+            raise ValueError("repeat_threshold must be 0: a sample is a box, and a labeler knows no classes")
         return self
 
 

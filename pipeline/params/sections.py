@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from pipeline.params.base import Name, Section
-from pipeline.params.comparison import Baseline, Evaluate, Predict, PseudoLabels, Report, Run
+from pipeline.params.comparison import (
+    Baseline,
+    Classical,
+    Evaluate,
+    Predict,
+    PseudoLabels,
+    Report,
+    Run,
+    Sam,
+)
 from pipeline.params.data import CocoFolder, Labels, Shapes
 from pipeline.params.methods import ARCHITECTURES, Method
 from pipeline.params.networks import Model
-from pipeline.params.starts import Backbone
+from pipeline.params.starts import Backbone, Start, WeightFile
 
 
 class Params(Section):
@@ -22,11 +32,13 @@ class Params(Section):
     import_coco: dict[Name, CocoFolder]
     labels: dict[Name, Labels]
     backbones: dict[Name, Backbone]
+    weight_files: dict[Name, WeightFile]
     models: dict[Name, Model]
     methods: dict[Name, Method]
     pseudo_labels: dict[Name, PseudoLabels]
     runs: dict[Name, Run]
-    baselines: dict[Name, Baseline]
+    baselines: dict[Name, Classical]
+    sam: dict[Name, Sam]
     predict: Predict
     evaluate: Evaluate
     report: Report
@@ -46,30 +58,40 @@ class Params(Section):
                     )
         if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
             raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
-        for name in sorted(self.runs.keys() & self.baselines.keys()):
-            raise ValueError(f"{name} is both in runs and in baselines; rename one")
-        for name in sorted(self.labels.keys() & self.pseudo_labels.keys()):
-            raise ValueError(f"{name} is both in labels and in pseudo_labels; rename one")
+        self._check_names("backbones", "weight_files")
+        self._check_names("labels", "pseudo_labels")
+        self._check_names("runs", "baselines", "sam")
         for name, run in self.runs.items():
             self._check_run(name, run)
         for name, pseudo in self.pseudo_labels.items():
             self._check_pseudo_labels(name, pseudo)
-        for name, baseline in self.baselines.items():
-            _known(f"baselines.{name}.detections", baseline.detections, self.runs)
-            if self.runs[baseline.detections].task != "instances":
-                raise ValueError(
-                    f"baselines.{name}.detections: {baseline.detections} gives masks to given boxes"
-                    " and detects none"
-                )
-            if baseline.oracle != "none":
-                _known(f"baselines.{name}.oracle", baseline.oracle, self.runs)
+        for name, classical in self.baselines.items():
+            self._check_baseline(f"baselines.{name}", classical)
+        for name, sam in self.sam.items():
+            self._check_baseline(f"sam.{name}", sam)
         return self
+
+    @property
+    def starts(self) -> dict[str, Start]:
+        """All that runs name as their backbone."""
+        return {**self.backbones, **self.weight_files}
+
+    @property
+    def untrained(self) -> dict[str, Baseline]:
+        """All rows of the comparison beside the runs, in the order of params.yaml."""
+        return {**self.baselines, **self.sam}
 
     def supervision(self, labels: str) -> Literal["boxes", "masks"]:
         """What people drew for a label set: pseudo-labels cost what the boxes cost that they are made for."""
         if labels in self.pseudo_labels:
             return self.labels[self.pseudo_labels[labels].labels].kind
         return self.labels[labels].kind
+
+    def _check_names(self, *tables: str) -> None:
+        """Rows of these tables write to the same folders."""
+        for one, other in combinations(tables, 2):
+            for name in sorted(getattr(self, one).keys() & getattr(self, other).keys()):
+                raise ValueError(f"{name} is both in {one} and in {other}; rename one")
 
     def _check_run(self, name: str, run: Run) -> None:
         if name == "none":
@@ -78,7 +100,7 @@ class Params(Section):
             ("settings", self.methods),
             ("model", self.models),
             ("labels", {**self.labels, **self.pseudo_labels}),
-            ("backbone", self.backbones),
+            ("backbone", self.starts),
         ):
             _known(f"runs.{name}.{key}", getattr(run, key), table)
         if len(set(run.seeds)) != len(run.seeds):
@@ -117,7 +139,7 @@ class Params(Section):
             )
 
     def _check_model(self, name: str, run: Run) -> None:
-        model, start = self.models[run.model], self.backbones[run.backbone]
+        model, start = self.models[run.model], self.starts[run.backbone]
         if model.architecture not in ARCHITECTURES[run.method]:
             raise ValueError(
                 f"runs.{name}.model: the architecture of {run.model} is {model.architecture},"
@@ -128,6 +150,15 @@ class Params(Section):
                 f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
                 f" and the model {run.model} has {model.backbone}"
             )
+
+    def _check_baseline(self, key: str, row: Baseline) -> None:
+        _known(f"{key}.detections", row.detections, self.runs)
+        if self.runs[row.detections].task != "instances":
+            raise ValueError(
+                f"{key}.detections: {row.detections} gives masks to given boxes and detects none"
+            )
+        if row.oracle != "none":
+            _known(f"{key}.oracle", row.oracle, self.runs)
 
     def _check_pseudo_labels(self, name: str, pseudo: PseudoLabels) -> None:
         _known(f"pseudo_labels.{name}.labeler", pseudo.labeler, self.runs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,14 +32,6 @@ class TimmWeights(Section):
     architecture: str
 
 
-class WeightFile(Section):
-    """Backbone start from a local .safetensors or .pth state dict."""
-
-    kind: Literal["file"]
-    architecture: str
-    path: str
-
-
 class RandomStart(Section):
     """No start: every run initialises its backbone from its own seed."""
 
@@ -47,4 +39,16 @@ class RandomStart(Section):
     architecture: str
 
 
-Backbone = Annotated[ShapesPretraining | TimmWeights | WeightFile | RandomStart, Field(discriminator="kind")]
+class WeightFile(Section):
+    """Backbone start from a local .safetensors or .pth state dict, which the stage depends on.
+
+    A table of its own, since DVC has no dependencies that only some rows have.
+    """
+
+    kind: ClassVar[Literal["file"]] = "file"
+    architecture: str
+    path: str
+
+
+Backbone = Annotated[ShapesPretraining | TimmWeights | RandomStart, Field(discriminator="kind")]
+Start = Backbone | WeightFile

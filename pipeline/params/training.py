@@ -23,7 +23,8 @@ class Training(Section):
     """The recipe of one method.
 
     `duration` is the unit of steps, milestones and warmup_steps: optimiser steps of `batch_size` images in
-    total, or passes over the dataset.  All other counts are of optimiser steps.
+    total, or passes over the dataset, an image that is repeated counting as often as it is.  All other counts
+    are of optimiser steps.
     """
 
     duration: Literal["steps", "epochs"]
@@ -40,11 +41,12 @@ class Training(Section):
     milestones: tuple[Positive, ...]  # steps at which "step" multiplies the rate by 0.1
     poly_power: Rate
     final_rate: Share  # of the peak: where the cosines end
-    warmup_steps: Count
+    warmup_steps: Weight  # of an epoch, a part too
     warmup_start: Share  # first factor of the linear warm-up
     clip_norm: Weight  # 0 = no clipping
     ema: Momentum  # of averaged weights; 0 = off
     group_by_aspect: bool
+    repeat_threshold: Share  # images with a class that fewer than this share have are repeated; 0 = none
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it, else fp32
     workers: Count
     threads: Positive
@@ -53,6 +55,8 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Training:
+        if self.duration == "steps" and self.warmup_steps % 1:
+            raise ValueError("warmup_steps must be a whole number unless duration is epochs")
         if self.schedule == "cosine_after_warmup" and self.warmup_steps >= self.steps:
             raise ValueError("cosine_after_warmup needs more steps than warmup_steps")
         return self

@@ -38,7 +38,7 @@ def load_report_data(root: Path, params: Params) -> ReportData:
     layout = Layout(root, params.benchmark)
     try:
         comparison = read_json(layout.comparison)
-        rows = tuple(_row(layout, params, comparison, name) for name in (*params.runs, *params.baselines))
+        rows = tuple(_row(layout, params, comparison, name) for name in (*params.runs, *params.untrained))
         ranked_by, scenes = _scenes(layout, params, rows)
         return ReportData(
             benchmark=params.benchmark,
@@ -54,7 +54,7 @@ def load_report_data(root: Path, params: Params) -> ReportData:
             stand_ins=tuple(
                 name
                 for name, run in params.runs.items()
-                if params.backbones[run.backbone].kind == "shapes_pretraining"
+                if params.starts[run.backbone].kind == "shapes_pretraining"
             ),
         )
     except (KeyError, TypeError) as error:
@@ -89,7 +89,7 @@ def _row(layout: Layout, params: Params, comparison: dict[str, Any], name: str) 
     }
     if name in params.runs:
         return Row(**figures, **_of_run(layout, params, name, params.runs[name]))
-    return Row(**figures, **_of_baseline(params, params.baselines[name]))
+    return Row(**figures, **_of_baseline(params, params.untrained[name]))
 
 
 def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
@@ -116,7 +116,7 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
         "run": run,
         "method": params.methods[run.settings],
         "model": params.models[run.model],
-        "backbone": params.backbones[run.backbone],
+        "backbone": params.starts[run.backbone],
     }
     if run.labels in params.pseudo_labels:
         sections["pseudo_labels"] = params.pseudo_labels[run.labels]

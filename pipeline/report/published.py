@@ -110,6 +110,7 @@ def what_differs(data: ReportData, rows: tuple[Row, ...]) -> tuple[str, ...]:
 
 def _schedule(row: Row) -> str:
     train = row.settings.get("method", {}).get("train", {})
-    if not {"steps", "batch_size"} <= set(train):
+    if not {"duration", "steps", "batch_size"} <= set(train):
         return ""
-    return f"{train['steps']:,} steps of {train['batch_size']} images"
+    batches = "of" if train["duration"] == "steps" else "in batches of"
+    return f"{train['steps']:,} {train['duration']} {batches} {train['batch_size']} images"

@@ -22,13 +22,11 @@ def check(root: Path) -> Params:
     params = load_params(root / "params.yaml")
     for name, folder in params.import_coco.items():
         for key in ("train_json", "train_images", "val_json", "val_images"):
-            _check_path(root, f"import_coco.{name}.{key}", getattr(folder, key), json=key.endswith("json"))
-    for name, start in params.backbones.items():
-        if start.kind == "file":
-            _check_path(root, f"backbones.{name}.path", start.path, json=True)
-    for name, baseline in params.baselines.items():
-        if baseline.kind == "sam":
-            _check_path(root, f"baselines.{name}.weights", baseline.weights, json=False)
+            _check_path(root, f"import_coco.{name}.{key}", getattr(folder, key), file=key.endswith("json"))
+    for name, start in params.weight_files.items():
+        _check_path(root, f"weight_files.{name}.path", start.path, file=True)
+    for name, sam in params.sam.items():
+        _check_path(root, f"sam.{name}.weights", sam.weights, file=False)
     for name in sorted({run.model for run in params.runs.values()}):
         if params.models[name].backbone != "small":  # whose strides the params know
             _check_model(name, params.models[name], params.predict)
@@ -62,7 +60,7 @@ def _check_model(name: str, model: Model, predict: Predict) -> None:
         raise UserError("params.yaml", f"models.{name}", str(error)) from None
 
 
-def _check_path(root: Path, key: str, value: str, *, json: bool) -> None:
+def _check_path(root: Path, key: str, value: str, *, file: bool) -> None:
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts:
         raise UserError(
@@ -77,8 +75,8 @@ def _check_path(root: Path, key: str, value: str, *, json: bool) -> None:
             "params.yaml",
             key,
             f"{value!r} does not exist",
-            "put your data there or link it: ln -s /path/to/your/folder data/NAME",
+            "put it there, or link its folder: ln -s /path/to/your/folder data/NAME",
         )
-    if found.is_dir() == json:
-        kind = "a file" if json else "a folder"
+    if found.is_dir() == file:
+        kind = "a file" if file else "a folder"
         raise UserError("params.yaml", key, f"{value!r} is not {kind}")

@@ -26,7 +26,7 @@ def open_stage(option: str = "") -> tuple[Params, Layout, str]:
 
 def seeds_of(params: Params, run: str) -> tuple[int, ...]:
     """Seeds of a run; a baseline has those of the run whose boxes it fills."""
-    row = params.baselines.get(run)
+    row = params.untrained.get(run)
     return params.runs[row.detections if row else run].seeds
 
 

@@ -64,6 +64,7 @@ def test_a_sample_has_what_the_label_file_says(store: ImageStore, tmp_path: Path
     dataset = LabelledImages(store, labels(tmp_path), STILL, 0)
     assert len(dataset) == 2
     np.testing.assert_allclose(dataset.aspect_ratios, [1.5, 16 / 24])
+    assert [classes.tolist() for classes in dataset.classes] == [[0, 0], [0]]
     sample = dataset[0, 0]
     assert (sample.image_id, sample.original_size) == (1, (20, 30))
     assert sample.image.shape == (3, 10, 15)

@@ -201,6 +201,34 @@ def test_batches_of_one_aspect(tiny: ModuleType, tmp_path: Path) -> None:
     assert {len({(image - 100) % 3 == 0 for image in batch}) for batch in method.seen} == {1}
 
 
+def test_images_of_rare_classes_come_more_often(tiny: ModuleType, tmp_path: Path) -> None:
+    """One of ten pictures has class 1, so a threshold of 0.9 draws it three times an epoch."""
+    method = tiny.Regression()
+    result = tiny.train(tmp_path, method, duration="epochs", steps=3, warmup_steps=0.5, repeat_threshold=0.9)
+    assert len(method.seen) == 9  # of 4, for 3 epochs of 12
+    seen = [image for batch in method.seen for image in batch]
+    assert [seen.count(100 + index) for index in range(10)] == [3, 3, 3, 3, 9, 3, 3, 3, 3, 3]
+    assert result.history
+
+
+def test_a_resumed_training_repeats_the_same_images(tiny: ModuleType, tmp_path: Path) -> None:
+    whole, first, second = (tiny.Regression(noise=0.1) for _ in range(3))
+    changes = {"repeat_threshold": 0.5, "checkpoint_every": 7}
+    tiny.train(tmp_path / "whole", whole, **changes)
+
+    def stop(step: int) -> None:
+        if step == 9:
+            raise KeyboardInterrupt
+
+    first.hook = stop
+    with pytest.raises(KeyboardInterrupt):
+        tiny.train(tmp_path / "resumed", first, **changes)
+    assert tiny.train(tmp_path / "resumed", second, **changes).resumed_at == 7
+    assert second.seen == whole.seen[7:]
+    for mine, theirs in zip(weights(second), weights(whole), strict=True):
+        assert torch.equal(mine, theirs)
+
+
 def test_everything_is_put_back(tiny: ModuleType, tmp_path: Path) -> None:
     method = tiny.Regression()
     module, threads = method.module, torch.get_num_threads()

@@ -100,6 +100,13 @@ def test_epochs_become_steps_once(tiny: ModuleType) -> None:
     assert training.checkpoint_every == recipe.checkpoint_every
 
 
+def test_a_warmup_may_be_a_part_of_an_epoch(tiny: ModuleType) -> None:
+    recipe = tiny.settings(duration="epochs", steps=12, warmup_steps=0.25, batch_size=4)
+    assert schedules.in_steps(recipe, 100).warmup_steps == 7
+    with pytest.raises(ValidationError, match="whole number unless duration is epochs"):
+        tiny.settings(duration="steps", steps=12, warmup_steps=0.25)
+
+
 @given(st.integers(0, 50), st.integers(1, 10_000), st.integers(1, 512))
 def test_steps_of_epochs_are_the_fewest_that_draw_everything(
     epochs: int, length: int, batch_size: int

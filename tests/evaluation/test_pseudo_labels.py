@@ -16,7 +16,9 @@ from pipeline.evaluation.pseudo_labels import class_mean_iou, pseudo_label_figur
 from pipeline.evaluation.results import objects
 from pipeline.params import Evaluate
 
-SETTINGS = Evaluate(max_detections=100, boundary_dilation=0.02, bootstrap_samples=200, bootstrap_seed=0)
+SETTINGS = Evaluate(
+    protocol="coco", max_detections=100, boundary_dilation=0.02, bootstrap_samples=200, bootstrap_seed=0
+)
 
 Scene = tuple[dict[str, Any], dict[str, Any]]
 

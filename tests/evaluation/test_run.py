@@ -11,7 +11,9 @@ from pipeline.errors import UserError
 from pipeline.evaluation.run import evaluate_run, summarise_seeds
 from pipeline.params import Evaluate
 
-SETTINGS = Evaluate(max_detections=100, boundary_dilation=0.02, bootstrap_samples=100, bootstrap_seed=0)
+SETTINGS = Evaluate(
+    protocol="coco", max_detections=100, boundary_dilation=0.02, bootstrap_samples=100, bootstrap_seed=0
+)
 SIX = {"AP", "AP50", "AP75", "APs", "APm", "APl"}
 
 

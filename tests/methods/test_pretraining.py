@@ -120,7 +120,7 @@ def test_random_start_is_an_empty_file(tmp_path: Path) -> None:
 
 
 def from_file(architecture: str, path: str) -> params.WeightFile:
-    return params.WeightFile(kind="file", architecture=architecture, path=path)
+    return params.WeightFile(architecture=architecture, path=path)
 
 
 def classifier_state(name: str) -> dict[str, Tensor]:
@@ -229,7 +229,7 @@ def test_a_failed_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.M
         return create(name, **options)
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(UserError, match=r"no route to host.*use kind: file"):
+    with pytest.raises(UserError, match=r"no route to host.*name their path in weight_files"):
         write(params.TimmWeights(kind="timm", architecture=RESNET), tmp_path)
 
 

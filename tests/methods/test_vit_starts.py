@@ -31,7 +31,7 @@ def write(start: params.Backbone, folder: Path) -> dict[str, Any]:
 
 
 def from_file(path: str, name: str = DEIT) -> params.WeightFile:
-    return params.WeightFile(kind="file", architecture=name, path=path)
+    return params.WeightFile(architecture=name, path=path)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_a_failed_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.M
         return create(name, **options)
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(UserError, match=r"RuntimeError: no route to host.*use kind: file"):
+    with pytest.raises(UserError, match=r"RuntimeError: no route to host.*name their path in weight_files"):
         write(params.TimmWeights(kind="timm", architecture=DEIT), tmp_path)
 
 

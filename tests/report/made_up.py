@@ -73,7 +73,11 @@ def make_labeler() -> Row:
         settings={
             "run": {"title": title, "labels": supervision, "seeds": seeds},
             "model": {"architecture": "autolabeler", "backbone": "small"},
-            "method": {"kind": "mal", "mil_weight": 4.0, "train": {"steps": 1200, "batch_size": 32}},
+            "method": {
+                "kind": "mal",
+                "mil_weight": 4.0,
+                "train": {"duration": "steps", "steps": 1200, "batch_size": 32},
+            },
         },
         environment={"torch": "2.15.0", "device": "cpu", "threads": 1},
     )
@@ -109,7 +113,7 @@ def make_row(name: str) -> Row:
             "method": {
                 "kind": METHODS[name],
                 "pairwise_weight": 0.0 if name == "projection" else 1.0,
-                "train": {"steps": 1200, "batch_size": 8},
+                "train": {"duration": "steps", "steps": 1200, "batch_size": 8},
                 "augmentation": {"short_sides": (96,)},
             },
         }

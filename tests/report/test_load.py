@@ -19,7 +19,7 @@ from pipeline.evaluation.comparison import compare
 from pipeline.evaluation.run import evaluate_run, summarise_seeds
 from pipeline.files import write_json
 from pipeline.layout import Layout
-from pipeline.params import Params, PseudoLabels
+from pipeline.params import Params, PseudoLabels, Sam
 from pipeline.params_file import load_params
 from pipeline.report.curves import write_curve
 from pipeline.report.data import Interval
@@ -29,6 +29,7 @@ from pipeline.report.write import write_report
 SIZE = 32
 IMAGES = 4
 SHIFT = {"oracle": 0, "boxinst": 1, "projection": 2, "fill": 3, "grabcut": 2, "mal": 1, "on_mal": 1}
+SHIFT["prompted"] = 2
 
 
 def make_image(image_id: int) -> tuple[ImageRecord, bytes]:
@@ -74,12 +75,12 @@ def make_benchmark(layout: Layout, params: Params, *, masks: bool) -> None:
     write_json(layout.annotations("val"), annotations)
     write_zip_store(layout.prepared / "val", map(make_image, range(1, IMAGES + 1)))
     write_summary(layout.prepared, {"train": annotations, "val": annotations}, ["a warning"])
-    matches, rows = {}, {**params.runs, **params.baselines}
+    matches, rows = {}, {**params.runs, **params.untrained}
     for name in rows:
         detections = make_detections(SHIFT[name])
         in_boxes = [{**item, "annotation_id": item["image_id"]} for item in detections]
         write_json(layout.predictions(name, 0) / "in_boxes.json", in_boxes)
-        detects = name in params.baselines or params.runs[name].task == "instances"
+        detects = name in params.untrained or params.runs[name].task == "instances"
         if detects:
             write_json(layout.predictions(name, 0) / "detections.json", detections)
         metrics, found = evaluate_run(annotations, detections if detects else None, in_boxes, params.evaluate)
@@ -140,9 +141,21 @@ def layout(tmp_path: Path, params: Params) -> Layout:
     return layout
 
 
+def test_sam_is_a_baseline_like_the_others(tmp_path: Path, params: Params) -> None:
+    sam = Sam(title="SAM", detections="boxinst", oracle="oracle", weights="data/sam", device="cpu")
+    more = params.model_copy(update={"sam": {"prompted": sam}})
+    make_benchmark(Layout(tmp_path, params.benchmark), more, masks=True)
+    data = load_report_data(tmp_path, more)
+    row = data.row("prompted")
+    assert (row.kind, row.method, row.supervision) == ("baseline", "sam", "boxes")
+    assert row.settings["baseline"]["weights"] == "data/sam"
+    assert row.score == data.row("grabcut").score
+    assert data.rows[-1] is row
+
+
 def test_rows_hold_what_evaluation_measured(layout: Layout, params: Params) -> None:
     data = load_report_data(layout.root, params)
-    assert [row.name for row in data.rows] == [*params.runs, *params.baselines]
+    assert [row.name for row in data.rows] == [*params.runs, *params.untrained]
     oracle, boxinst = data.row("oracle"), data.row("boxinst")
     assert oracle.is_oracle
     assert oracle.metrics["AP"] == pytest.approx(100)
@@ -253,7 +266,7 @@ def test_the_gallery_shows_the_same_images_of_every_row(layout: Layout, params: 
 def test_the_report_can_be_written(layout: Layout, params: Params) -> None:
     write_report(load_report_data(layout.root, params), layout.reports)
     with (layout.reports / "results.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["run"] for row in csv.DictReader(file)] == [*params.runs, *params.baselines]
+        assert [row["run"] for row in csv.DictReader(file)] == [*params.runs, *params.untrained]
     assert (layout.reports / "metrics" / "comparison.json").is_file()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 from made_up import make_data
 
-from pipeline.report.published import compare, read_published
+from pipeline.report.published import compare, read_published, what_differs
 
 
 def test_every_figure_has_a_source_and_lies_in_percent() -> None:
@@ -51,3 +52,10 @@ def test_rows_stand_beside_figures_of_their_own_method() -> None:
         "backbone: small",
         "schedule: 1,200 steps of 8 images",
     )
+
+
+def test_a_schedule_in_epochs_says_so() -> None:
+    data = make_data(scenes=0)
+    train = {"duration": "epochs", "steps": 12, "batch_size": 16}
+    row = replace(data.row("boxinst"), settings={"method": {"train": train}})
+    assert what_differs(data, (row,))[-1] == "schedule: 12 epochs in batches of 16 images"

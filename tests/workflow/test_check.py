@@ -11,24 +11,12 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.workflow.check import check
+from tests.workflow.repository import add_sam, add_weight_file, copy_pipeline, edit
 
 
 @pytest.fixture
 def repository(root: Path, tmp_path: Path) -> Path:
-    """A repository with the project's params and pipeline, without its data."""
-    for name in ("params.yaml", "dvc.yaml", ".dvcignore"):
-        shutil.copy(root / name, tmp_path / name)
-    (tmp_path / ".dvc").mkdir()
-    shutil.copy(root / ".dvc" / "config", tmp_path / ".dvc" / "config")
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    return tmp_path
-
-
-def edit(repository: Path, old: str, new: str) -> None:
-    path = repository / "params.yaml"
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return copy_pipeline(root, tmp_path)
 
 
 def use_folder(repository: Path, **changes: str) -> None:
@@ -121,11 +109,21 @@ def test_a_mask_rcnn_is_built_to_see_that_it_fits(repository: Path) -> None:
 
 
 def test_weights_of_sam_are_looked_for_before_anything_runs(repository: Path) -> None:
-    row = "title: SAM, kind: sam, detections: boxinst, oracle: oracle, weights: data/sam, device: auto"
-    edit(repository, "baselines:\n", f"baselines:\n  sam: {{{row}}}\n")
-    with pytest.raises(UserError, match=r"baselines\.sam\.weights: 'data/sam' does not exist"):
+    add_sam(repository, "data/sam")
+    with pytest.raises(UserError, match=r"sam\.prompted\.weights: 'data/sam' does not exist"):
         check(repository)
     (repository / "data" / "sam").mkdir(parents=True)
+    check(repository)
+
+
+def test_a_weight_file_is_looked_for_before_anything_runs(repository: Path) -> None:
+    add_weight_file(repository, "data/own.safetensors")
+    missing = r"weight_files\.own\.path: 'data/own\.safetensors' does not exist.*put it there"
+    with pytest.raises(UserError, match=missing) as caught:
+        check(repository)
+    assert "\n" not in str(caught.value)
+    (repository / "data").mkdir()
+    (repository / "data" / "own.safetensors").touch()
     check(repository)
 
 

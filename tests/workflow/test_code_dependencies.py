@@ -11,6 +11,7 @@ import pytest
 from pipeline.params import Params
 from pipeline.params_file import load_params
 from pipeline.workflow.dag import Dag, read_dag
+from tests.workflow.repository import add_sam, add_weight_file, copy_pipeline
 
 # Code that checks, names, stores and reports, but decides no result.  `params.yaml` itself is tracked by key.
 PLUMBING = (
@@ -33,11 +34,13 @@ NOT_RUN = {
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
+        "pipeline/data/lvis.py",
     ),
     "backbones": (
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
+        "pipeline/data/lvis.py",
         "pipeline/data/images.py",
         "pipeline/data/masks.py",
         "pipeline/data/pixels.py",
@@ -82,16 +85,26 @@ NOT_RUN = {
     ),
     "report": ("pipeline/evaluation/rle.py",),
 }
+NOT_RUN["weight_files"] = NOT_RUN["backbones"]
 
 
 @pytest.fixture(scope="module")
-def params(root: Path) -> Params:
-    return load_params(root / "params.yaml")
+def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo with a row in each table that it leaves empty, so that every kind of stage is there."""
+    folder = copy_pipeline(root, tmp_path_factory.mktemp("repository"))
+    add_weight_file(folder, "data/own.safetensors")
+    add_sam(folder, "data/sam")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def dag(root: Path) -> Dag:
-    return read_dag(root)
+def params(repository: Path) -> Params:
+    return load_params(repository / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def dag(repository: Path) -> Dag:
+    return read_dag(repository)
 
 
 def imported(file: Path, root: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ import pytest
 from pipeline.params import Params
 from pipeline.params_file import load_params
 from pipeline.workflow.dag import Dag, dependencies, find_leaks, mask_files, overlap, producers, read_dag
+from tests.workflow.repository import add_sam, add_weight_file, copy_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,36 @@ def test_masks_behind_pseudo_labels_that_no_run_uses_are_found(dag: Dag, params:
 
 def test_backbone_start_from_masks_is_found(dag: Dag, params: Params) -> None:
     assert find_leaks(with_dep(dag, "backbones@shapes_pretrained", "data/demo/labels/masks"), params)
+
+
+@pytest.fixture
+def repository(root: Path, tmp_path: Path) -> Path:
+    return copy_pipeline(root, tmp_path)
+
+
+def test_a_weight_file_is_a_dependency(repository: Path) -> None:
+    add_weight_file(repository, "data/own.safetensors")
+    dag = read_dag(repository)
+    assert "data/own.safetensors" in dag["weight_files@own"].deps
+    assert dag["weight_files@own"].outs == ("data/demo/backbones/own",)
+    assert "weight_files@own" in dependencies(dag)["train@boxinst"]
+    assert find_leaks(dag, load_params(repository / "params.yaml")) == []
+
+
+def test_a_weight_file_that_was_trained_on_masks_is_found(repository: Path) -> None:
+    add_weight_file(repository, "data/demo/models/oracle/seed-0/model.safetensors")
+    leaks = find_leaks(read_dag(repository), load_params(repository / "params.yaml"))
+    assert any("train@boxinst <- weight_files@own <- train@oracle" in leak for leak in leaks)
+
+
+def test_the_weights_of_sam_are_a_dependency(repository: Path) -> None:
+    add_sam(repository, "data/weights/sam")
+    dag = read_dag(repository)
+    assert "data/weights/sam" in dag["sam@prompted"].deps
+    assert "sam@prompted" in dependencies(dag)["evaluate_sam@prompted"]
+    before = dependencies(dag)
+    assert "evaluate_sam@prompted" in before["compare@demo"]
+    assert "sam@prompted" in before["report@demo"]
 
 
 def test_masks_are_where_the_test_looks(dag: Dag, params: Params) -> None:

@@ -161,6 +161,7 @@ def _training(section: params.ShapesPretraining) -> params.Training:
         clip_norm=5.0,
         ema=0.0,
         group_by_aspect=False,
+        repeat_threshold=0.0,
         precision="auto",
         workers=0,
         threads=section.threads,

@@ -19,7 +19,7 @@ from pipeline.weights import save_weights
 
 
 def write_backbone_start(
-    section: params.Backbone, out: Path, *, root: Path, checkpoint: Path, key: str, name: str
+    section: params.Start, out: Path, *, root: Path, checkpoint: Path, key: str, name: str
 ) -> FitResult | None:
     """Write `out`/backbone.safetensors, which `load_backbone` reads, and backbone.json.
 
@@ -81,5 +81,5 @@ def _download(architecture: str) -> Backbone:
             "params.yaml",
             architecture,
             problem,
-            "run once with a network, or download them elsewhere and use kind: file with their path",
+            "run once with a network, or download them elsewhere and name their path in weight_files",
         ) from None

@@ -103,7 +103,7 @@ def test_sam_is_loaded_once_and_gets_all_boxes_of_an_image(monkeypatch: pytest.M
             raise AssertionError("the model was pickled")
 
     monkeypatch.setattr(sam, "Sam", Model)
-    row = params.Sam(kind="sam", weights="weights/sam", device="cpu", **COMMON)
+    row = params.Sam(weights="weights/sam", device="cpu", **COMMON)
     assert apply_baseline(row, STORE, DETECTIONS, LABELS) == apply_baseline(
         BASELINES["fill"], STORE, DETECTIONS, LABELS
     )

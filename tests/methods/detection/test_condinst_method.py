@@ -47,6 +47,7 @@ def settings(**changes):
         clip_norm=0.0,
         ema=0.0,
         group_by_aspect=False,
+        repeat_threshold=0.0,
         precision="fp32",
         workers=0,
         threads=1,

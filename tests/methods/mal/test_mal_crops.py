@@ -297,9 +297,11 @@ def test_labels_that_do_not_fit_the_images_are_refused(store: ImageStore, tmp_pa
         first(labels(tmp_path, images=other))
 
 
-def test_grouping_crops_by_aspect_is_refused() -> None:
+def test_grouping_or_repeating_crops_is_refused() -> None:
     with pytest.raises(ValidationError, match="group_by_aspect must be false"):
         mal(train=training(group_by_aspect=True))
+    with pytest.raises(ValidationError, match="repeat_threshold must be 0"):
+        mal(train=training(repeat_threshold=0.1))
 
 
 class Brightness:

@@ -68,6 +68,15 @@ def test_a_tiny_crop_runs_and_learns(name: str) -> None:
         assert parameter.grad.isfinite().all(), key
 
 
+@pytest.mark.parametrize("name", ["small", VIT, "swin_tiny_patch4_window7_224", "convnext_atto"])
+def test_nothing_in_training_is_left_to_chance(name: str) -> None:
+    """No drop path and no dropout; timm's Swin has the former unless told otherwise."""
+    network = small(backbone=name, output_scale=4).train()
+    images = torch.rand(8, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network.tokens(images), network.tokens(images))
+
+
 def test_the_small_encoder_has_stride_4() -> None:
     network = small()
     assert isinstance(network.encoder, SummedMaps)

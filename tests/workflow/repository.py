@@ -1,0 +1,38 @@
+"""A repository with the project's pipeline and params, for tests to break."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+
+def copy_pipeline(root: Path, folder: Path) -> Path:
+    """Make `folder` a repository with params.yaml and dvc.yaml of `root`, without its data; returns it."""
+    for name in ("params.yaml", "dvc.yaml", ".dvcignore"):
+        shutil.copy(root / name, folder / name)
+    (folder / ".dvc").mkdir()
+    shutil.copy(root / ".dvc" / "config", folder / ".dvc" / "config")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    return folder
+
+
+def edit(repository: Path, old: str, new: str) -> None:
+    """Replace the first `old` in its params.yaml by `new`."""
+    path = repository / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def add_weight_file(repository: Path, path: str) -> None:
+    """The run boxinst starts from the weights in `path`, a row of weight_files called `own`."""
+    edit(repository, "weight_files: {}", f"weight_files:\n  own: {{architecture: small, path: {path}}}")
+    row = "settings: boxinst\n    model: condinst_small\n    labels: boxes\n    backbone: "
+    edit(repository, f"{row}shapes_pretrained", f"{row}own")
+
+
+def add_sam(repository: Path, weights: str) -> None:
+    """A baseline `prompted` of Segment Anything with its weights in the folder `weights`."""
+    row = f"title: SAM, detections: boxinst, oracle: oracle, weights: {weights}, device: auto"
+    edit(repository, "sam: {}", f"sam:\n  prompted: {{{row}}}")
