@@ -110,10 +110,11 @@ def test_what_it_was_shown_it_finds_and_segments(learnt: SupervisedMaskRCNN) -> 
 def test_predictions_are_in_pixels_of_the_original(learnt: SupervisedMaskRCNN) -> None:
     (small,), (large,) = (learnt.predict([drawn(0, enlarged=times)]) for times in (1, 3))
     assert large.masks.shape == (len(small), 192, 192)
+    assert (small.masks.sum((1, 2)) > 20).any()
     torch.testing.assert_close(large.boxes, 3 * small.boxes)
     for mask, enlarged in zip(small.masks, large.masks, strict=True):
-        scaled = mask.repeat_interleave(3, 0).repeat_interleave(3, 1)
-        assert iou(scaled, enlarged) > 0.85 or not (scaled | enlarged).any()
+        if mask.sum() > 20:  # pixels; a mask of a few is mostly edge
+            assert iou(mask.repeat_interleave(3, 0).repeat_interleave(3, 1), enlarged) > 0.85
     boxes = drawn(0).target.boxes.as_subclass(Tensor)
     _, (masks,) = learnt.predict_with_boxes([drawn(0, enlarged=3)], [3 * boxes])
     assert masks.shape == (2, 192, 192)
