@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -94,6 +94,11 @@ class Labeling(Section):
     dense_crf: DenseCrf
     batch_size: Positive  # boxes
     threads: Positive
+
+    def decisive(self) -> dict[str, Any]:
+        """The keys that decide the masks, with their values."""
+        decider = "thresholds" if self.refine == "none" else self.refine
+        return {key: getattr(self, key) for key in ("network", "flip", "refine", decider)}
 
 
 class PseudoLabels(Section):

@@ -147,7 +147,8 @@ class PseudoLabelSet:
     figures, in percent over the compared objects, None where undefined, absent without ground-truth masks:
     mask_iou, small, medium, large (mean IoU, and by COCO's sizes), half (share with IoU 0.5 or more),
     class_mean (mean over classes); intervals: of mask_iou and half; not_computed: as for a row; labeling:
-    key -> value, as in params.yaml.
+    key -> value, as in params.yaml; unlike_row: the keys of it that give other masks than predict.labeling,
+    by which the labeler's row of the comparison is made.
     """
 
     name: str
@@ -162,6 +163,7 @@ class PseudoLabelSet:
     intervals: dict[str, Interval | None]
     not_computed: tuple[str, ...]
     labeling: dict[str, Any]
+    unlike_row: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

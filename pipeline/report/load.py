@@ -46,7 +46,10 @@ def load_report_data(root: Path, params: Params) -> ReportData:
             rows=rows,
             differences=_differences(comparison["differences"], "AP"),
             mask_iou_differences=_differences(comparison["mask_iou_differences"], "mask_iou"),
-            pseudo_labels=tuple(load_set(layout, name, row) for name, row in params.pseudo_labels.items()),
+            pseudo_labels=tuple(
+                load_set(layout, name, row, params.predict.labeling)
+                for name, row in params.pseudo_labels.items()
+            ),
             curves=_curves(layout, params),
             scenes=scenes,
             summary=_summary(layout, params),

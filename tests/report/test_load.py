@@ -199,6 +199,25 @@ def test_pseudo_labels_are_read(layout: Layout, params: Params) -> None:
         "class_mean": 79.0,
     }
     assert made.intervals == {"mask_iou": Interval(75.0, 85.0), "half": None}
+    assert made.unlike_row == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "unlike"),
+    [
+        ({"flip": True, "thresholds": (0.1, 0.3, 0.5), "batch_size": 7}, ("flip",)),  # the CRF decides
+        ({"refine": "none"}, ("refine",)),
+        ({"batch_size": 7, "threads": 2}, ()),
+    ],
+)
+def test_what_makes_other_masks_than_the_row_is_found(
+    layout: Layout, params: Params, changes: dict[str, object], unlike: tuple[str, ...]
+) -> None:
+    assert params.predict.labeling.refine == "dense_crf"
+    labeling = params.predict.labeling.model_copy(update=changes)
+    made = params.pseudo_labels["mal_masks"].model_copy(update={"labeling": labeling})
+    changed = params.model_copy(update={"pseudo_labels": {"mal_masks": made}})
+    assert load_report_data(layout.root, changed).pseudo_labels[0].unlike_row == unlike
 
 
 def test_the_gallery_shows_the_masks_that_a_labeler_gives_to_every_box(
