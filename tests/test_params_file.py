@@ -99,6 +99,9 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
             ["pseudo_labels.mal_masks.labels", "masks of train", "boxes of train"],
         ),
         ("  mal_masks:\n", "  masks:\n", ["masks is both in labels and in pseudo_labels"]),
+        ("separation: [mal]", "separation: [oracle]", ["separation", "of oracle is instances"]),
+        ("separation: [mal]", "separation: [lam]", ["separation: 'lam' is not defined"]),
+        ("separation: [mal]", "separation: [mal, mal]", ["separation names a run twice"]),
         ("task: masks_in_boxes", "task: instances", ["runs.mal.task", "mal does not do instances"]),
         (
             "backbone: shapes_pretrained\n    oracle: none",

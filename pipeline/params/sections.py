@@ -28,6 +28,7 @@ class Params(Section):
     runs: dict[Name, Run]
     baselines: dict[Name, Baseline]
     predict: Predict
+    separation: tuple[Name, ...]  # labelers whose encoders are scored on val by Eq. 6 of the MAL paper
     evaluate: Evaluate
     report: Report
 
@@ -54,6 +55,7 @@ class Params(Section):
             self._check_run(name, run)
         for name, pseudo in self.pseudo_labels.items():
             self._check_pseudo_labels(name, pseudo)
+        self._check_separation()
         for name, baseline in self.baselines.items():
             _known(f"baselines.{name}.detections", baseline.detections, self.runs)
             if self.runs[baseline.detections].task != "instances":
@@ -128,6 +130,17 @@ class Params(Section):
                 f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
                 f" and the model {run.model} has {model.backbone}"
             )
+
+    def _check_separation(self) -> None:
+        for name in self.separation:
+            _known("separation", name, self.runs)
+            if self.runs[name].task != "masks_in_boxes":
+                raise ValueError(
+                    f"separation: the task of {name} is {self.runs[name].task}, and the score is of the"
+                    " encoders of labelers, whose task is masks_in_boxes"
+                )
+        if len(set(self.separation)) != len(self.separation):
+            raise ValueError("separation names a run twice")
 
     def _check_pseudo_labels(self, name: str, pseudo: PseudoLabels) -> None:
         _known(f"pseudo_labels.{name}.labeler", pseudo.labeler, self.runs)

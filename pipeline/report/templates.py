@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipeline.report import separation
 from pipeline.report.comparison import DifferenceLine, class_tables, columns, difference_lines, sees
 from pipeline.report.data import ReportData
 from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
@@ -40,6 +41,9 @@ def content(data: ReportData) -> dict[str, Any]:
         "pseudo_sets": set_lines(data),
         "pseudo_notes": set_notes(data),
         "origin": origin,
+        "separation_headings": separation.HEADINGS,
+        "separation_meaning": separation.MEANING,
+        "separations": separation.separation_lines(data),
     }
 
 
