@@ -93,6 +93,7 @@ class Labeling(Section):
     mean_field: MeanField  # used when `refine` says so, as is dense_crf
     dense_crf: DenseCrf
     batch_size: Positive  # boxes
+    workers: Count  # processes that read and crop images ahead; 0: none but this one
     threads: Positive
 
     def decisive(self) -> dict[str, Any]:

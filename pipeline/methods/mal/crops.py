@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from pipeline import params
 from pipeline.data.dataset import ImageCache, check_images, check_size
 from pipeline.data.images import ImageStore
+from pipeline.engine.loader import load_batches
 from pipeline.engine.sampler import Key
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
@@ -63,9 +66,6 @@ class PlacedCrop:
     area: float
     image_id: int
     annotation_id: int
-
-    def to(self, device: torch.device) -> Self:
-        return replace(self, image=self.image.to(device), box=self.box.to(device))
 
 
 class BoxCrops(Dataset[CropSample]):
@@ -128,8 +128,6 @@ class LabelingCrops(Dataset[PlacedCrop]):
         selection = select(labels, BoxRule(*TEST_AREAS, settings.min_side))
         self.store, self.labels, self.crop_size = store, labels, crop_size
         self.expand = settings.test_expand
-        self.counts: BoxCounts = selection.counts
-        self.left_out = selection.left_out  # annotation ids, which get no mask
         self._places = selection.places
         self.annotation_ids = np.array(
             [self._annotation_id(*place) for place in self._places.tolist()], dtype=np.int64
@@ -154,8 +152,18 @@ class LabelingCrops(Dataset[PlacedCrop]):
             self._last = image_id, pixels
         return self._last[1]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_last": None}
+
+def read_crops(
+    crops: LabelingCrops, indices: Sequence[int], labeling: params.Labeling, description: str
+) -> Iterator[list[PlacedCrop]]:
+    """The crops of `indices` in their order, a batch at a time, while a progress bar runs.
+
+    As many processes as labeling.workers read and crop ahead, two batches each.
+    """
+    size = labeling.batch_size
+    batches = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+    loaded = load_batches(crops, batches, labeling.workers)
+    yield from tqdm(loaded, description, len(batches), unit="batch", mininterval=1)
 
 
 def placed_crop(

@@ -69,7 +69,7 @@ def test_every_annotation_gets_a_mask_in_its_box_or_is_accounted_for(
     assert made.kind == "masks"
     content = json.loads(path.read_text())
     assert content["info"]["account"]["too_small"] == [99]
-    assert content["info"]["labeling"] == labeling.model_dump(mode="json")
+    assert content["info"]["labeling"] == labeling.model_dump(mode="json", exclude={"workers"})
     given = {row["id"]: row["bbox"] for row in json.loads(boxes.path.read_text())["annotations"]}
     assert {row["id"] for row in content["annotations"]} == given.keys() - {99}
     for row in content["annotations"]:
@@ -140,6 +140,19 @@ def test_a_killed_labelling_goes_on_to_the_same_bytes(
     assert write(model, store, tmp_path, labeling, "again").read_bytes() == whole
     assert asked == [5, 3]
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_any_number_of_workers_gives_the_same_bytes(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    labeling = settings(root)[2]
+    make_boxes(tmp_path / "boxes.json")
+    alone, helped = (
+        write(model, store, tmp_path, labeling.model_copy(update={"workers": workers}), f"with-{workers}")
+        for workers in (0, 2)
+    )
+    for name in ("labels.json", "results.json"):
+        assert alone.with_name(name).read_bytes() == helped.with_name(name).read_bytes()
 
 
 def test_options_change_the_masks(root: Path, model: Path, store: ImageStore, tmp_path: Path) -> None:
