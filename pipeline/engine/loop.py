@@ -80,9 +80,10 @@ def fit(
 ) -> FitResult:
     """Train `method.module` in place; with averaged weights, they are what it holds in the end.
 
-    dataset: has `__len__` and `__getitem__((index, draw))`, and `aspect_ratios` (w / h) if the training
-    groups by them; checkpoint: a folder for this run alone, from which a killed training with the same
-    `key` (a hash of all that matters) goes on to the same result; name: of the run, for messages.
+    dataset: has `__len__` and `__getitem__((index, draw))`, `aspect_ratios` (w / h) if the training groups
+    by them, and an `announcement` if there is something to say of the samples at the start; checkpoint: a
+    folder for this run alone, from which a killed training with the same `key` (a hash of all that matters)
+    goes on to the same result; name: of the run, for messages.
     Call `discard(checkpoint)` once the run's outputs are written.
 
     Raises UserError for a batch that cannot be shared out, a full disk and a loss that is not finite,
@@ -102,6 +103,8 @@ def fit(
     training = in_steps(training, length)
     with only_trainer(checkpoint, name), reproducible(training.threads):
         if is_main():
+            if announcement := getattr(dataset, "announcement", ""):
+                print(f"{name}: {announcement}", file=sys.stderr)
             check_disk(checkpoint, method.module, training)
         seed_everything(seed + process_index())
         module = method.module.train().to(accelerator.device)

@@ -87,11 +87,20 @@ class BoxCrops(Dataset[CropSample]):
         if not selection.counts.used:
             raise _nothing_left(labels, rule, selection.counts)
         self.counts: BoxCounts = selection.counts
+        self._reasons = rule.reasons(selection.counts)
         self._places = selection.places
         self._cache = ImageCache(store)
 
     def __len__(self) -> int:
         return len(self._places)
+
+    @property
+    def announcement(self) -> str:
+        """How many boxes are not trained on, and why; "" when all are."""
+        total = self.counts.used + self.counts.dropped
+        return (
+            f"{self.counts.dropped} of {total} boxes are left out: {self._reasons}" if self._reasons else ""
+        )
 
     def __getitem__(self, key: Key) -> CropSample:
         index, draw = key
@@ -213,15 +222,9 @@ def _nothing_left(labels: LabelFile, rule: BoxRule, counts: BoxCounts) -> UserEr
             "no image has an annotation, so there is nothing to train on",
             "annotate the train images; crowd regions do not count",
         )
-    reasons = (
-        (counts.thin, f"at most min_side {rule.min_side:g} pixels wide or high"),
-        (counts.small, f"of at most min_area {rule.min_area:g} square pixels"),
-        (counts.large, f"of at least max_area {rule.max_area:g} square pixels"),
-    )
-    dropped = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
     return UserError(
         labels.path,
         "",
-        f"none of its {counts.dropped} boxes can be trained on: {dropped}",
+        f"none of its {counts.dropped} boxes can be trained on: {rule.reasons(counts)}",
         "change these limits in the run's row of methods in params.yaml",
     )

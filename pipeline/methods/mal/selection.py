@@ -25,6 +25,15 @@ class BoxRule:
         thin = (sides <= self.min_side).any(axis=1)
         return np.select([thin, area <= self.min_area, area >= self.max_area], [1, 2, 3], 0)
 
+    def reasons(self, counts: BoxCounts) -> str:
+        """Why boxes are not used, for people: "3 at most min_side 2 pixels wide or high", and so on."""
+        every = (
+            (counts.thin, f"at most min_side {self.min_side:g} pixels wide or high"),
+            (counts.small, f"of at most min_area {self.min_area:g} square pixels"),
+            (counts.large, f"of at least max_area {self.max_area:g} square pixels"),
+        )
+        return ", ".join(f"{count} {reason}" for count, reason in every if count)
+
 
 @dataclass(frozen=True)
 class BoxCounts:

@@ -137,6 +137,9 @@ def test_small_large_and_thin_boxes_are_counted(store: ImageStore, tmp_path: Pat
     assert used == {11, 12, 13}
     wider = crops.BoxCrops(store, labels(tmp_path), mal(min_area=99.9, max_area=2500.1, min_side=1.9), 16, 0)
     assert (wider.counts.used, wider.counts.small) == (5, 1)
+    assert wider.announcement == "1 of 6 boxes are left out: 1 of at most min_area 99.9 square pixels"
+    every = crops.BoxCrops(store, labels(tmp_path), mal(min_area=1.0, max_area=1e9, min_side=1.0), 16, 0)
+    assert every.announcement == ""
 
 
 def test_nothing_left_says_what_was_dropped_and_why(store: ImageStore, tmp_path: Path) -> None:
@@ -314,10 +317,13 @@ class Brightness:
         pass
 
 
-def test_the_engine_trains_on_crops(store: ImageStore, tmp_path: Path) -> None:
+def test_the_engine_trains_on_crops(
+    store: ImageStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     method = Brightness()
     dataset = crops.BoxCrops(store, labels(tmp_path), mal(), 8, 0)
     recipe = training(duration="epochs", steps=2, warmup_steps=1, batch_size=2)
     result = fit(method, dataset, recipe, seed=0, checkpoint=tmp_path / "c", key="k", name="crops")
     assert [row["step"] for row in result.history] == [3]
     assert sorted(method.seen) == [11, 11, 12, 12, 13, 13]
+    assert "crops: 3 of 6 boxes are left out: 1 at most min_side 2 pixels wide" in capsys.readouterr().err
