@@ -35,7 +35,7 @@ from pipeline.engine.devices import (
 from pipeline.engine.ema import AveragedWeights
 from pipeline.engine.interrupts import StopRequest, stop_requests
 from pipeline.engine.loader import load_batches
-from pipeline.engine.lock import only_trainer
+from pipeline.engine.lock import only_process
 from pipeline.engine.log import History, LiveLog, Row
 from pipeline.engine.optimizer import make_optimizer, scale_rates
 from pipeline.engine.progress import Progress
@@ -101,7 +101,7 @@ def fit(
     if not length:
         raise UserError("", name, "there is no image to train on", "check the run's label file")
     training = in_steps(training, length)
-    with only_trainer(checkpoint, name), reproducible(training.threads):
+    with only_process(checkpoint, name, "training this run"), reproducible(training.threads):
         if is_main():
             if announcement := getattr(dataset, "announcement", ""):
                 print(f"{name}: {announcement}", file=sys.stderr)

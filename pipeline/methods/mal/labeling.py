@@ -15,7 +15,7 @@ from pipeline import params
 from pipeline.data.images import ImageStore
 from pipeline.data.masks import Rle, encode
 from pipeline.engine.devices import reproducible
-from pipeline.engine.lock import discard, only_trainer
+from pipeline.engine.lock import discard, only_process
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
 from pipeline.labels.pseudo import Labelled, PseudoLabels
@@ -80,7 +80,7 @@ def write_pseudo_labels(
     """
     networks, settings, network = load_labeler(model, device)
     crops = LabelingCrops(store, LabelFile.read(boxes), settings, network.crop_size)
-    with only_trainer(checkpoint, name), reproducible(labeling.threads):
+    with only_process(checkpoint, name, "labelling these boxes"), reproducible(labeling.threads):
         writer = PseudoLabels(boxes, checkpoint, key, min_side=settings.min_side)
         _check_wanted(boxes, writer.remaining, crops)
         indices = np.flatnonzero(np.isin(crops.annotation_ids, writer.remaining)).tolist()
