@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from pipeline import params
-from pipeline.data.dataset import ImageCache, check_images, check_size
+from pipeline.data.dataset import ImageCache, check_images, check_size, nothing_to_train_on
 from pipeline.data.images import ImageStore
 from pipeline.engine.loader import load_batches
 from pipeline.engine.sampler import Key
@@ -216,12 +216,7 @@ def _channels_first(pixels: NDArray[np.uint8]) -> Tensor:
 
 def _nothing_left(labels: LabelFile, rule: BoxRule, counts: BoxCounts) -> UserError:
     if not counts.dropped:
-        return UserError(
-            labels.path,
-            "",
-            "no image has an annotation, so there is nothing to train on",
-            "annotate the train images; crowd regions do not count",
-        )
+        return nothing_to_train_on(labels)
     return UserError(
         labels.path,
         "",

@@ -10,6 +10,7 @@ import torch
 from pycocotools.coco import COCO
 
 from pipeline import params
+from pipeline.data.dataset import LabelledImages
 from pipeline.data.images import ImageStore
 from pipeline.data.masks import decode
 from pipeline.errors import UserError
@@ -18,6 +19,7 @@ from pipeline.methods import bundle
 from pipeline.methods.build import build_labeler
 from pipeline.methods.mal import labeling as module
 from pipeline.methods.mal.labeling import label_given_boxes, write_pseudo_labels
+from pipeline.params_file import load_params
 from pipeline.structures import Category
 from tests.methods.mal.toy_labeling import CENTERS, SIDE, make_boxes, make_store, settings
 
@@ -173,6 +175,16 @@ def test_options_change_the_masks(root: Path, model: Path, store: ImageStore, tm
         given = label_given_boxes(model, store, boxes, chosen, device=CPU, name="mal")
         made.add(json.dumps(given))
     assert len(made) == len(options)
+
+
+def test_a_labeler_without_masks_is_told_to_who_trains_on_them(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    labeling = settings(root)[2].model_copy(update={"thresholds": (1.0, 1.0, 1.0)})
+    make_boxes(tmp_path / "boxes.json", [TINY])
+    made = LabelFile.read(write(model, store, tmp_path, labeling))
+    with pytest.raises(UserError, match=r"all 5 masks of the pseudo-labels out are empty"):
+        LabelledImages(store, made, load_params(root / "params.yaml").methods["supervised"].augmentation, 0)
 
 
 def test_a_detector_is_no_labeler(root: Path, model: Path, store: ImageStore, tmp_path: Path) -> None:
