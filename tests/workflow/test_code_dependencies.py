@@ -16,6 +16,7 @@ from pipeline.workflow.dag import Dag, read_dag
 PLUMBING = (
     "pipeline/data/findings.py",
     "pipeline/data/values.py",
+    "pipeline/engine/progress.py",
     "pipeline/errors.py",
     "pipeline/files.py",
     "pipeline/layout.py",
