@@ -111,13 +111,21 @@ class PseudoLabels(Section):
     labeling: Labeling
 
 
+class NmsThreshold(Section):
+    """IoU above which a detection suppresses worse ones of its class, by the network's architecture."""
+
+    condinst: Share
+    mask_rcnn: Share
+    detectron2: Share
+
+
 class Predict(Section):
     """Inference: input size, detection thresholds, limits; `labeling` for runs of task masks_in_boxes."""
 
     short_side: Positive
     max_side: Positive
     score_threshold: Share
-    nms_threshold: Share
+    nms_threshold: NmsThreshold
     pre_nms_topk: Positive
     detections_per_image: Positive
     batch_size: Positive
