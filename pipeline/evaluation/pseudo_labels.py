@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 
 from pipeline import params
 from pipeline.errors import UserError
-from pipeline.evaluation.intervals import interval, resample_images, weighted_mean
+from pipeline.evaluation.intervals import Floats, Weights, bootstrap, interval, weighted_mean
 from pipeline.evaluation.mask_iou import mask_iou_figures, object_mask_iou
 from pipeline.evaluation.results import REMEDY, Annotations, mask_problem, objects, percent
 
@@ -124,11 +124,14 @@ def _intervals(
 ) -> dict[str, list[float] | None]:
     place = {image["id"]: index for index, image in enumerate(annotations["images"])}
     images = np.asarray([place[row["image_id"]] for row in compared], dtype=np.int64)
-    weights = resample_images(len(place), settings.bootstrap_samples, settings.bootstrap_seed)
-    return {
-        "mask_iou": interval(weighted_mean(ious, images, weights)),
-        "half": interval(weighted_mean((ious >= 0.5).astype(np.float64), images, weights)),
-    }
+    values = {"mask_iou": ious, "half": (ious >= 0.5).astype(np.float64)}
+
+    def figures(weights: Weights) -> Floats:
+        return np.stack([weighted_mean(of_objects, images, weights) for of_objects in values.values()])
+
+    # A training set may have a hundred thousand images: their resamples are never all in memory.
+    drawn = bootstrap(figures, len(place), settings.bootstrap_samples, settings.bootstrap_seed)
+    return dict(zip(values, map(interval, drawn), strict=True))
 
 
 def _mean(values: NDArray[np.bool_]) -> float | None:
