@@ -81,7 +81,7 @@ NOT_RUN = {
         "pipeline/methods/color.py",
         "pipeline/methods/dice.py",
     ),
-    "report": ("pipeline/evaluation/rle.py",),
+    "report": ("pipeline/data/masks.py",),
 }
 
 
