@@ -6,11 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from pipeline.params import Params
-from pipeline.params_file import load_params
-from pipeline.workflow.dag import Dag, read_dag
+from pipeline.workflow.dag import Dag
 
 # Code that checks, names, stores and reports, but decides no result.  `params.yaml` itself is tracked by key.
 PLUMBING = (
@@ -83,16 +80,6 @@ NOT_RUN = {
     ),
     "report": ("pipeline/data/masks.py",),
 }
-
-
-@pytest.fixture(scope="module")
-def params(root: Path) -> Params:
-    return load_params(root / "params.yaml")
-
-
-@pytest.fixture(scope="module")
-def dag(root: Path) -> Dag:
-    return read_dag(root)
 
 
 def imported(file: Path, root: Path) -> Iterator[Path]:

@@ -8,18 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.params import Params
-from pipeline.params_file import load_params
-from pipeline.workflow.dag import Dag, dependencies, find_leaks, mask_files, overlap, producers, read_dag
-
-
-@pytest.fixture(scope="module")
-def params(root: Path) -> Params:
-    return load_params(root / "params.yaml")
-
-
-@pytest.fixture(scope="module")
-def dag(root: Path) -> Dag:
-    return read_dag(root)
+from pipeline.workflow.dag import Dag, dependencies, find_leaks, mask_files, overlap, producers
 
 
 def with_dep(dag: Dag, stage: str, dep: str) -> Dag:

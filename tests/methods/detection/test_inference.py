@@ -73,11 +73,7 @@ def test_high_threshold_finds_nothing(load, predict_settings):
 
 @pytest.mark.parametrize("case", ["down", "up", "none"])
 def test_postprocessing_matches_reference(load, close, case):
-    arrays = {
-        key.removeprefix(f"{case}."): value
-        for key, value in load("mask_postprocess").items()
-        if key.startswith(f"{case}.")
-    }
+    arrays = load("mask_postprocess", case)
     size, original = tuple(arrays["resized_hw"].tolist()), tuple(arrays["output_hw"].tolist())
     boxes, kept = original_boxes(arrays["boxes"], size, original)
     close(boxes[kept], arrays["out_boxes"].reshape(-1, 4))
