@@ -55,9 +55,9 @@ class Layout:
         """How good a set of pseudo-labels is."""
         return self.reports / "metrics" / "labels" / f"{name}.json"
 
-    def separation(self, name: str) -> Path:
-        """How well the encoder behind a set of pseudo-labels separates object and background."""
-        return self.reports / "metrics" / "separation" / f"{name}.json"
+    def separation(self, run: str) -> Path:
+        """How well the encoder of a labeler separates object and background."""
+        return self.reports / "metrics" / "separation" / f"{run}.json"
 
     @property
     def comparison(self) -> Path:

@@ -84,6 +84,8 @@ def _line(item: ErrorDetails) -> str:
         return f"{key}: unknown key; remove it or correct its spelling"
     if item["type"] == "missing":
         return f"{key}: missing; every key must be written out"
+    if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _kind_line(key, item)
     if item["type"] == "value_error":
         return f"{key}: {message}" if key else message
     if item["type"] in ("dict_type", "model_type", "tuple_type"):
@@ -92,3 +94,12 @@ def _line(item: ErrorDetails) -> str:
     message = message.replace("Tuple", "List").replace(" after validation", "")
     shown = list(item["input"]) if isinstance(item["input"], tuple) else item["input"]
     return f"{key}: {shown!r} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def _kind_line(key: str, item: ErrorDetails) -> str:
+    """A row whose kind (or architecture) is unknown or missing."""
+    context = {name: value.replace("'", "") for name, value in item["ctx"].items()}
+    name = f"{key}.{context['discriminator']}"
+    if item["type"] == "union_tag_not_found":
+        return f"{name}: missing; every key must be written out"
+    return f"{name}: {context['tag']!r} is not allowed: it must be one of {context['expected_tags']}"

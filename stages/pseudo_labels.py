@@ -27,7 +27,7 @@ def main() -> None:
         layout.labels(name).parent,
         device=pick_device(),
         checkpoint=layout.checkpoint(f"pseudo-labels-{name}", row.seed),
-        key=digest(row, environment(), files=inputs),
+        key=digest(row.model_dump(exclude={"labeling": {"workers"}}), environment(), files=inputs),
         name=name,
     )
 

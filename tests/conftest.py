@@ -65,12 +65,12 @@ def shared_data() -> Path:
 
 
 Close = Callable[..., None]
-Load = Callable[[str], dict[str, Tensor]]
+Load = Callable[..., dict[str, Tensor]]
 
 
 @pytest.fixture(scope="session")
 def load(vectors: Path) -> Load:
-    """Arrays of one of BoxInst's vector files as tensors."""
+    """Arrays of one of BoxInst's vector files as tensors, or those of one of its cases."""
     return _reader(vectors / "boxinst")
 
 
@@ -81,9 +81,14 @@ def load_mal(vectors: Path) -> Load:
 
 
 def _reader(folder: Path) -> Load:
-    def read(name: str) -> dict[str, Tensor]:
+    def read(name: str, case: str = "") -> dict[str, Tensor]:
+        start = f"{case}." if case else ""
         with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
-            return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
+            return {
+                key.removeprefix(start): torch.from_numpy(np.asarray(arrays[key]))
+                for key in arrays.files
+                if key.startswith(start)
+            }
 
     return read
 

@@ -19,5 +19,6 @@ RELEASED = Labeling(
         appearance_weight=10.0,
     ),
     batch_size=16,
+    workers=0,
     threads=1,
 )

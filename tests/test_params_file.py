@@ -140,6 +140,9 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
             ["pseudo_labels.mal_masks.labels", "masks of train", "boxes of train"],
         ),
         ("  mal_masks:\n", "  masks:\n", ["masks is both in labels and in pseudo_labels"]),
+        ("separation: [mal]", "separation: [oracle]", ["separation", "of oracle is instances"]),
+        ("separation: [mal]", "separation: [lam]", ["separation: 'lam' is not defined"]),
+        ("separation: [mal]", "separation: [mal, mal]", ["separation names a run twice"]),
         ("task: masks_in_boxes", "task: instances", ["runs.mal.task", "mal does not do instances"]),
         (
             "backbone: shapes_pretrained\n    oracle: none",
@@ -193,12 +196,44 @@ def test_supervised_trains_either_architecture_and_boxinst_condinst_alone(root: 
         ),
         ("fpn_strides: [4, 8, 16]", "fpn_strides: [32, 64, 128]", "the backbone small has maps of"),
         ("roi_batch: 24", "roi_batch: 0", "models.mask_rcnn_small.roi_batch: 0"),
-        ("architecture: mask_rcnn\n", "architecture: mask_cnn\n", "models.mask_rcnn_small: .*'mask_rcnn'"),
+        (
+            "architecture: mask_rcnn\n",
+            "architecture: mask_cnn\n",
+            "architecture: 'mask_cnn' .*mask_rcnn",
+        ),
     ],
 )
 def test_mistakes_in_a_mask_rcnn(root: Path, tmp_path: Path, old: str, new: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         load_params(edited(root, tmp_path, old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "kind: boxinst\n",
+            "kind: boxinst2\n",
+            "methods.boxinst.kind: 'boxinst2' is not allowed: it must be one of supervised, boxinst, mal",
+        ),
+        (
+            "architecture: condinst\n",
+            "architecture: conddist\n",
+            "models.condinst_small.architecture: 'conddist' is not allowed: it must be one of condinst,"
+            " mask_rcnn, detectron2, autolabeler",
+        ),
+        ("    kind: fill\n", "", "baselines.fill.kind: missing; every key must be written out"),
+        (
+            "kind: fill\n",
+            "kind: 3\n",
+            "baselines.fill.kind: '3' is not allowed: it must be one of fill, ellipse, two_means, grabcut",
+        ),
+    ],
+)
+def test_a_misspelt_kind_is_one_short_line(root: Path, tmp_path: Path, old: str, new: str, line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_params(edited(root, tmp_path, old, new))
+    assert str(caught.value).endswith(f"params.yaml: {line}")
 
 
 def test_several_mistakes_are_all_told(root: Path, tmp_path: Path) -> None:

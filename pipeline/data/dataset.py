@@ -14,6 +14,7 @@ from pipeline.data.images import ImageStore
 from pipeline.data.masks import decode
 from pipeline.data.transforms import augment, drop_empty_boxes, resize_short_side
 from pipeline.errors import UserError
+from pipeline.files import read_json
 from pipeline.labels.label_file import ImageLabels, LabelFile
 from pipeline.params import Augmentation
 from pipeline.structures import Sample, Target, boxes_xyxy
@@ -59,12 +60,7 @@ class LabelledImages(Dataset[Sample]):
         check_images(labels, store)
         self.image_ids = [image_id for image_id, image in labels.images.items() if len(image.labels)]
         if not self.image_ids:
-            raise UserError(
-                labels.path,
-                "",
-                "no image has an annotation, so there is nothing to train on",
-                "annotate the train images; crowd regions do not count",
-            )
+            raise nothing_to_train_on(labels)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -108,6 +104,35 @@ class PlainImages(Dataset[Sample]):
             torch.zeros(0, dtype=torch.int64),
         )
         return resize_short_side(_sample(pixels, image_id, empty), self.short_side, self.max_side)
+
+
+def nothing_to_train_on(labels: LabelFile) -> UserError:
+    """The mistake of a label file without an instance, which may be a labeler's and not the user's."""
+    info = read_json(labels.path).get("info", {})
+    if info.get("source") != "pseudo":
+        return UserError(
+            labels.path,
+            "",
+            "no image has an annotation, so there is nothing to train on",
+            "annotate the train images; crowd regions do not count",
+        )
+    account, name = info["account"], labels.path.parent.name
+    empty, too_small = len(account["empty"]), len(account["too_small"])
+    if not empty:
+        return UserError(
+            labels.path,
+            "",
+            f"the pseudo-labels {name} have no mask: the labeler had no box that is large enough for one"
+            f" ({too_small} are too small)",
+            "annotate the train images with boxes, or lower min_side of the labeler's row of methods",
+        )
+    return UserError(
+        labels.path,
+        "",
+        f"all {empty} masks of the pseudo-labels {name} are empty, so there is nothing to train on: no"
+        " probability of the labeler was above its threshold, or the refinement took all pixels away",
+        f"change thresholds or refine in pseudo_labels.{name}.labeling, or train the labeler longer",
+    )
 
 
 def check_images(labels: LabelFile, store: ImageStore) -> None:

@@ -5,29 +5,30 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.engine.protocol import ItemT
 from pipeline.errors import UserError
 
+T = TypeVar("T")
 
-class _Reading(Dataset[Any], Generic[ItemT]):
+
+class _Reading(Dataset[Any], Generic[T]):
     """The dataset, with a user's mistake as a value: an exception from another process loses its fields."""
 
-    def __init__(self, dataset: Dataset[ItemT]) -> None:
+    def __init__(self, dataset: Dataset[T]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: Any) -> ItemT | tuple[str, str, str, str]:
+    def __getitem__(self, key: Any) -> T | tuple[str, str, str, str]:
         try:
             return self.dataset[key]
         except UserError as error:
             return error.file, error.record, error.problem, error.remedy
 
 
-def load_batches(dataset: Dataset[ItemT], keys: Iterable[list[Any]], workers: int) -> Iterator[list[ItemT]]:
+def load_batches(dataset: Dataset[T], keys: Iterable[list[Any]], workers: int) -> Iterator[list[T]]:
     """The batches of `keys` in their order, the same whatever the number of workers.
 
     keys: for each batch, a list of what the dataset takes, as a `StepSampler` gives; or lists of indices.

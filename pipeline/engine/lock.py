@@ -1,4 +1,4 @@
-"""One trainer per checkpoint folder: a second one waits for the first."""
+"""One process per checkpoint folder: a second one waits for the first."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from pipeline.distributed import first_object, is_main
 
 
 @contextmanager
-def only_trainer(folder: Path, name: str) -> Iterator[None]:
+def only_process(folder: Path, name: str, work: str) -> Iterator[None]:
     """Hold the folder's lock.  While another process holds it, say so in one line and wait.
 
-    Killing DVC leaves its training process running, and the repeated stage would be a second trainer
-    of the same run: it waits here, and then finds the first one's last checkpoint.  With several
-    processes the main one holds the lock for all.  A killed process leaves no lock behind.
+    work: what the lock's holder does, for that line: "training this run".
+    Killing DVC leaves the process of its stage running, and the repeated stage would do the same work a
+    second time: it waits here, and then finds the first one's last resume point.  With several processes
+    the main one holds the lock for all.  A killed process leaves no lock behind.
     """
-    handle = _wait(folder, name) if is_main() else -1
+    handle = _wait(folder, name, work) if is_main() else -1
     first_object(None)
     try:
         yield
@@ -31,10 +32,10 @@ def only_trainer(folder: Path, name: str) -> Iterator[None]:
 
 
 def discard(folder: Path) -> None:
-    """Remove a finished run's checkpoint folder; call it once the run's outputs are written.
+    """Remove the checkpoint folder of finished work; call it once its outputs are written.
 
-    The folder stays if another trainer took the lock in the meantime: it finishes at once from the last
-    checkpoint in there, and removes the folder itself.
+    The folder stays if another process took the lock in the meantime: it finishes at once from the last
+    resume point in there, and removes the folder itself.
     """
     if not is_main() or not folder.is_dir():
         return
@@ -44,12 +45,12 @@ def discard(folder: Path) -> None:
         os.close(handle)
 
 
-def _wait(folder: Path, name: str) -> int:
+def _wait(folder: Path, name: str, work: str) -> int:
     handle = _take(folder, wait=False)
     if handle is None:
         owner = (folder / "lock").read_text().strip() or "unknown"
         print(
-            f"{name}: process {owner} is training this run already; waiting for it to finish"
+            f"{name}: process {owner} is {work} already; waiting for it to finish"
             f" (Ctrl-C to give up, `kill {owner}` to stop it)",
             file=sys.stderr,
             flush=True,

@@ -36,7 +36,7 @@ from pipeline.engine.devices import (
 from pipeline.engine.ema import AveragedWeights
 from pipeline.engine.interrupts import StopRequest, stop_requests
 from pipeline.engine.loader import load_batches
-from pipeline.engine.lock import only_trainer
+from pipeline.engine.lock import only_process
 from pipeline.engine.log import History, LiveLog, Row
 from pipeline.engine.optimizer import make_optimizer, scale_rates
 from pipeline.engine.progress import Progress
@@ -82,9 +82,10 @@ def fit(
     """Train `method.module` in place; with averaged weights, they are what it holds in the end.
 
     dataset: has `__len__` and `__getitem__((index, draw))`, `aspect_ratios` (w / h) if the training groups
-    by them, and `classes` (those of each image's objects) if it repeats images of rare ones; checkpoint: a
-    folder for this run alone, from which a killed training with the same `key` (a hash of all that matters)
-    goes on to the same result; name: of the run, for messages.
+    by them, `classes` (those of each image's objects) if it repeats images of rare ones, and an
+    `announcement` if there is something to say of the samples at the start; checkpoint: a folder for this
+    run alone, from which a killed training with the same `key` (a hash of all that matters) goes on to the
+    same result; name: of the run, for messages.
     Call `discard(checkpoint)` once the run's outputs are written.
 
     Raises UserError for a batch that cannot be shared out, a full disk and a loss that is not finite,
@@ -103,8 +104,10 @@ def fit(
         raise UserError("", name, "there is no image to train on", "check the run's label file")
     repeats = _repeats(dataset, training)
     training = in_steps(training, length if repeats is None else math.ceil(repeats.sum()))
-    with only_trainer(checkpoint, name), reproducible(training.threads):
+    with only_process(checkpoint, name, "training this run"), reproducible(training.threads):
         if is_main():
+            if announcement := getattr(dataset, "announcement", ""):
+                print(f"{name}: {announcement}", file=sys.stderr)
             check_disk(checkpoint, method.module, training)
         seed_everything(seed + process_index())
         module = method.module.train().to(accelerator.device)

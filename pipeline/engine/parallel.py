@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
-import torch
+import cv2
 
 from pipeline.engine.progress import Progress
-from pipeline.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,21 +40,10 @@ def _spread(function: Callable[[T], R], items: Sequence[T], processes: int) -> I
     context.set_forkserver_preload([__name__, target.__module__])
     chunk = max(1, min(16, len(items) // (4 * processes)))
     with context.Pool(min(processes, max(len(items), 1)), _start_worker) as pool:
-        for results, mistake in pool.imap(partial(_call, function), items, chunk):
-            if mistake:
-                raise UserError(*mistake)
-            yield from results
-
-
-def _call(function: Callable[[T], R], item: T) -> tuple[list[R], list[str]]:
-    """One result, or the fields of a user's mistake: as an exception it could not be sent back."""
-    try:
-        return [function(item)], []
-    except UserError as error:
-        return [], [error.file, error.record, error.problem, error.remedy]
+        yield from pool.imap(function, items, chunk)
 
 
 def _start_worker() -> None:
     """Ctrl-C reaches every process of a terminal: the parent ends its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

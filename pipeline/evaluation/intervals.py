@@ -6,6 +6,8 @@ resample is a weighted sum over detections that are already matched and sorted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,8 @@ Weights = NDArray[np.int32]  # (images, samples): how often each image was drawn
 Floats = NDArray[np.float64]
 
 CHUNK_VALUES = 1 << 20  # detections x samples in work at a time: about 8 MiB per array
+PORTION_VALUES = 1 << 22  # images x samples drawn at a time: 16 MiB, and 32 MiB as floats
+VECTOR = 16  # samples: a portion of whole vectors is summed up with the rounding of all samples at once
 
 
 def resample_images(images: int, samples: int, seed: int) -> Weights:
@@ -23,12 +27,30 @@ def resample_images(images: int, samples: int, seed: int) -> Weights:
 
     The same arguments give the same draws, so figures of several runs over the same images are paired.
     """
+    counts = np.empty((images, samples), dtype=np.int32)
     generator = np.random.default_rng(seed)
-    drawn = generator.integers(images, size=(samples, images)) if images else np.empty((samples, 0), np.int64)
-    counts = np.zeros((images, samples), dtype=np.int32)
-    for sample, row in enumerate(drawn):
-        counts[:, sample] = np.bincount(row, minlength=images)
+    for sample in range(samples):
+        counts[:, sample] = _drawn(generator, images)
     return counts
+
+
+def bootstrap(figures: Callable[[Weights], Floats], images: int, samples: int, seed: int) -> Floats:
+    """(..., samples): `figures`, (..., n) of weights (images, n), of the draws that `resample_images` gives.
+
+    They are drawn and used a portion at a time, so memory does not grow with the number of samples.
+    """
+    generator, parts = np.random.default_rng(seed), []
+    step = max(VECTOR, PORTION_VALUES // max(1, images) // VECTOR * VECTOR)
+    for start in range(0, samples, step):
+        portion = [_drawn(generator, images) for _ in range(start, min(start + step, samples))]
+        parts.append(figures(np.stack(portion, axis=1)))
+    return np.concatenate(parts, axis=-1)
+
+
+def _drawn(generator: np.random.Generator, images: int) -> NDArray[np.int32]:
+    """(images,): how often each image is drawn in the generator's next resample."""
+    drawn = generator.integers(images, size=images) if images else np.empty(0, dtype=np.int64)
+    return np.bincount(drawn, minlength=images).astype(np.int32)
 
 
 def weighted_ap(matches: Matches, weights: Weights) -> Floats:

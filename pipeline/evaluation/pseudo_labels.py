@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from pipeline import params
+from pipeline.data.masks import areas
 from pipeline.errors import UserError
-from pipeline.evaluation.intervals import interval, resample_images, weighted_mean
+from pipeline.evaluation.intervals import Floats, Weights, bootstrap, interval, weighted_mean
 from pipeline.evaluation.mask_iou import mask_iou_figures, object_mask_iou
 from pipeline.evaluation.results import REMEDY, Annotations, mask_problem, objects, percent
 
@@ -50,7 +50,7 @@ def pseudo_label_figures(
         "objects": len(own),
         "labelled": len(made),
         "missing": missing,
-        "empty": [key for key, row in made.items() if not coco_mask.area(row["segmentation"])],
+        "empty": [key for key, row in made.items() if not areas([row["segmentation"]])[0]],
         "without_truth": len(own) - len(known),
         "compared": len(compared),
         "not_computed": _not_computed(len(own), len(known)),
@@ -75,8 +75,8 @@ def class_mean_iou(
     their IoUs.  Specification of MAL, section 9: IoU = intersection / (union + 1e-6), and a class's mean is
     the sum of its IoUs / (its count + 1e-6).  NaN without objects.
     """
-    sizes = [_pixels([row["segmentation"] for row in truth]), _pixels(predicted)]
-    union = sum(sizes) / (1 + ious)  # of sets with IoU i: |a| + |b| = (1 + i) |a or b|
+    pixels = areas([row["segmentation"] for row in truth]) + areas(predicted)
+    union = pixels / (1 + ious)  # of sets with IoU i: |a| + |b| = (1 + i) |a or b|
     adjusted = ious * union / (union + STABILITY)
     categories = np.asarray([row["category_id"] for row in truth], dtype=np.int64)
     means = [
@@ -103,11 +103,6 @@ def _check(
             raise UserError(source, f"annotation {key}", problem, REMEDY)
 
 
-def _pixels(rles: list[Any]) -> NDArray[np.float64]:
-    # One at a time: pycocotools 2.0.11 counts the masks of a list in eight bits, and fails from 256 on.
-    return np.asarray([coco_mask.area(rle) for rle in rles], dtype=np.float64)
-
-
 def _not_computed(objects: int, known: int) -> list[str]:
     lacking = objects - known
     if known and lacking:
@@ -124,11 +119,14 @@ def _intervals(
 ) -> dict[str, list[float] | None]:
     place = {image["id"]: index for index, image in enumerate(annotations["images"])}
     images = np.asarray([place[row["image_id"]] for row in compared], dtype=np.int64)
-    weights = resample_images(len(place), settings.bootstrap_samples, settings.bootstrap_seed)
-    return {
-        "mask_iou": interval(weighted_mean(ious, images, weights)),
-        "half": interval(weighted_mean((ious >= 0.5).astype(np.float64), images, weights)),
-    }
+    values = {"mask_iou": ious, "half": (ious >= 0.5).astype(np.float64)}
+
+    def figures(weights: Weights) -> Floats:
+        return np.stack([weighted_mean(of_objects, images, weights) for of_objects in values.values()])
+
+    # A training set may have a hundred thousand images: their resamples are never all in memory.
+    drawn = bootstrap(figures, len(place), settings.bootstrap_samples, settings.bootstrap_seed)
+    return dict(zip(values, map(interval, drawn), strict=True))
 
 
 def _mean(values: NDArray[np.bool_]) -> float | None:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
+from pipeline.data.masks import MaskError, check_rle
 from pipeline.errors import UserError
-from pipeline.evaluation.rle import is_rle
 
 Annotations = dict[str, Any]  # COCO json: images, annotations (masks as compressed RLE), categories
 Detection = dict[str, Any]  # COCO result: image_id, category_id, bbox [x, y, w, h], score, segmentation
@@ -92,8 +92,12 @@ def _finite(value: object) -> bool:
 
 def mask_problem(mask: Any, size: list[int]) -> str:
     """What is wrong with a predicted mask for an image of [height, width] `size`; "" if nothing."""
-    if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str | bytes):
+    if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str):
         return "has no mask as compressed RLE"
     if list(mask["size"]) != size:
         return f"its mask has size {list(mask['size'])}, and its image {size} (height, width)"
-    return "" if is_rle(mask["counts"], *size) else "its mask is damaged: its runs do not fill the image"
+    try:
+        check_rle(mask, (size[0], size[1]))
+    except MaskError as error:
+        return f"its mask is damaged: {error}"
+    return ""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.data.masks import Size
 from pipeline.errors import UserError
 from pipeline.labels.json_stream import elements
+from pipeline.labels.label_file import no_label_file
 
 BOX, SMALL, CROWD = range(3)  # what an annotation is
 
@@ -39,12 +40,7 @@ class BoxSource:
             rows = np.fromiter(_rows(path, min_side), dtype=_ROW)
             images = np.fromiter(_images(path), dtype=_IMAGE)
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                path,
-                "",
-                f"is not a label file in COCO format ({type(error).__name__}: {error})",
-                "run `dvc repro` to make it anew",
-            ) from None
+            raise no_label_file(path, error) from None
         self._images = images[np.argsort(images["id"], kind="stable")]
         order = np.argsort(rows["id"], kind="stable")
         self._rows = rows[order]

@@ -63,12 +63,17 @@ class LabelFile:
         try:
             return _read(path, content)
         except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                path,
-                "",
-                f"is not a label file in COCO format ({type(error).__name__}: {error})",
-                "run `dvc repro` to make it anew",
-            ) from None
+            raise no_label_file(path, error) from None
+
+
+def no_label_file(path: Path, error: Exception) -> UserError:
+    """The mistake of a file in which reading a label file met `error`."""
+    return UserError(
+        path,
+        "",
+        f"is not a label file in COCO format ({type(error).__name__}: {error})",
+        "run `dvc repro` to make it anew",
+    )
 
 
 def _read(path: Path, content: dict[str, Any]) -> LabelFile:

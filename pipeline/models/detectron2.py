@@ -75,7 +75,7 @@ def _config(model: params.Detectron2, num_classes: int, predict: params.Predict)
     config.MODEL.PIXEL_STD = list(model.pixel_std)
     config.MODEL.ROI_HEADS.NUM_CLASSES = num_classes
     config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = predict.score_threshold
-    config.MODEL.ROI_HEADS.NMS_THRESH_TEST = predict.nms_threshold
+    config.MODEL.ROI_HEADS.NMS_THRESH_TEST = predict.nms_threshold.detectron2
     config.MODEL.RPN.PRE_NMS_TOPK_TEST = predict.pre_nms_topk
     config.MODEL.RPN.POST_NMS_TOPK_TEST = predict.pre_nms_topk
     config.TEST.DETECTIONS_PER_IMAGE = predict.detections_per_image

@@ -162,7 +162,7 @@ def _region_heads(
         _ROI_POSITIVES,
         None,  # torchvision's weights of the box offsets: 10, 10, 5, 5
         predict.score_threshold,
-        predict.nms_threshold,
+        predict.nms_threshold.mask_rcnn,
         predict.detections_per_image,
         _pool(strides, model.mask_pool),
         MaskRCNNHeads(model.fpn_channels, (mask_channels,) * model.mask_head_convs, 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -97,7 +97,13 @@ class Labeling(Section):
     mean_field: MeanField  # used when `refine` says so, as is dense_crf
     dense_crf: DenseCrf
     batch_size: Positive  # boxes
+    workers: Count  # processes that read and crop images ahead; 0: none but this one
     threads: Positive
+
+    def decisive(self) -> dict[str, Any]:
+        """The keys that decide the masks, with their values."""
+        decider = "thresholds" if self.refine == "none" else self.refine
+        return {key: getattr(self, key) for key in ("network", "flip", "refine", decider)}
 
 
 class PseudoLabels(Section):
@@ -109,13 +115,21 @@ class PseudoLabels(Section):
     labeling: Labeling
 
 
+class NmsThreshold(Section):
+    """IoU above which a detection suppresses worse ones of its class, by the network's architecture."""
+
+    condinst: Share
+    mask_rcnn: Share
+    detectron2: Share
+
+
 class Predict(Section):
     """Inference: input size, detection thresholds, limits; `labeling` for runs of task masks_in_boxes."""
 
     short_side: Positive
     max_side: Positive
     score_threshold: Share
-    nms_threshold: Share
+    nms_threshold: NmsThreshold
     pre_nms_topk: Positive
     detections_per_image: Positive
     batch_size: Positive

@@ -40,6 +40,7 @@ class Params(Section):
     baselines: dict[Name, Classical]
     sam: dict[Name, Sam]
     predict: Predict
+    separation: tuple[Name, ...]  # labelers whose encoders are scored on val by Eq. 6 of the MAL paper
     evaluate: Evaluate
     report: Report
 
@@ -69,6 +70,7 @@ class Params(Section):
             self._check_baseline(f"baselines.{name}", classical)
         for name, sam in self.sam.items():
             self._check_baseline(f"sam.{name}", sam)
+        self._check_separation()
         return self
 
     @property
@@ -159,6 +161,17 @@ class Params(Section):
             )
         if row.oracle != "none":
             _known(f"{key}.oracle", row.oracle, self.runs)
+
+    def _check_separation(self) -> None:
+        for name in self.separation:
+            _known("separation", name, self.runs)
+            if self.runs[name].task != "masks_in_boxes":
+                raise ValueError(
+                    f"separation: the task of {name} is {self.runs[name].task}, and the score is of the"
+                    " encoders of labelers, whose task is masks_in_boxes"
+                )
+        if len(set(self.separation)) != len(self.separation):
+            raise ValueError("separation names a run twice")
 
     def _check_pseudo_labels(self, name: str, pseudo: PseudoLabels) -> None:
         _known(f"pseudo_labels.{name}.labeler", pseudo.labeler, self.runs)

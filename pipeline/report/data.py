@@ -29,16 +29,33 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Separation:
+    """How well the encoder of a run separates object and background in the crops of val's boxes.
+
+    score: the clustering score of the MAL paper (Eq. 6) in [0, 4], lower is better, mean over seeds, None
+    where no box counts; seeds: that of each seed; boxes: how many count; without_mask: boxes that have no
+    ground-truth mask; one_sided: those whose crop has object or background only.
+    """
+
+    score: float | None
+    seeds: dict[int, float | None]
+    boxes: int
+    without_mask: int
+    one_sided: int
+
+
+@dataclass(frozen=True)
 class Row:
     """One row of the comparison: a trained run, or a baseline without training.
 
     supervision: "masks" or "boxes", what people annotated; through: the run whose pseudo-labels of them it
-    is trained on, or ""; oracle: a row's name, its own for an oracle, or "none"; metrics: METRICS -> percent,
-    mean over seeds, None where it could not be computed; headline: the metric that seed_scores (of each
-    seed), interval, retention (percent of the oracle's), per_category (class -> percent) and the differences
-    are about: box_AP when the objects of val have no masks, mask_iou of a run that gives masks to given
-    boxes; not_computed: one line per figure that is missing, with the reason; settings: section -> key ->
-    value, as in params.yaml; environment: versions and hardware that trained it.
+    is trained on, or ""; separation: of the runs that params.yaml lists for it; oracle: a row's name, its
+    own for an oracle, or "none"; metrics: METRICS -> percent, mean over seeds, None where it could not be
+    computed; headline: the metric that seed_scores (of each seed), interval, retention (percent of the
+    oracle's), per_category (class -> percent) and the differences are about: box_AP when the objects of val
+    have no masks, mask_iou of a run that gives masks to given boxes; not_computed: one line per figure that
+    is missing, with the reason; settings: section -> key -> value, as in params.yaml; environment: versions
+    and hardware that trained it.
     """
 
     name: str
@@ -61,6 +78,7 @@ class Row:
     per_category: dict[str, float | None] = field(default_factory=dict)
     not_computed: tuple[str, ...] = ()
     through: str = ""
+    separation: Separation | None = None
     labelled_fraction: float | None = None
     train_images: int | None = None
     params_million: float | None = None
@@ -147,7 +165,8 @@ class PseudoLabelSet:
     figures, in percent over the compared objects, None where undefined, absent without ground-truth masks:
     mask_iou, small, medium, large (mean IoU, and by COCO's sizes), half (share with IoU 0.5 or more),
     class_mean (mean over classes); intervals: of mask_iou and half; not_computed: as for a row; labeling:
-    key -> value, as in params.yaml.
+    key -> value, as in params.yaml; unlike_row: the keys of it that give other masks than predict.labeling,
+    by which the labeler's row of the comparison is made.
     """
 
     name: str
@@ -162,6 +181,7 @@ class PseudoLabelSet:
     intervals: dict[str, Interval | None]
     not_computed: tuple[str, ...]
     labeling: dict[str, Any]
+    unlike_row: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

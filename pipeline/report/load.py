@@ -25,6 +25,7 @@ from pipeline.report.data import (
 )
 from pipeline.report.pseudo_labels import load_set
 from pipeline.report.scenes import Predictions, make_scenes
+from pipeline.report.separation import load_separation
 
 _HEADLINES = {"mask": "AP", "box": "box_AP", "mask_iou": "mask_iou"}
 
@@ -46,7 +47,10 @@ def load_report_data(root: Path, params: Params) -> ReportData:
             rows=rows,
             differences=_differences(comparison["differences"], "AP"),
             mask_iou_differences=_differences(comparison["mask_iou_differences"], "mask_iou"),
-            pseudo_labels=tuple(load_set(layout, name, row) for name, row in params.pseudo_labels.items()),
+            pseudo_labels=tuple(
+                load_set(layout, name, row, params.predict.labeling)
+                for name, row in params.pseudo_labels.items()
+            ),
             curves=_curves(layout, params),
             scenes=scenes,
             summary=_summary(layout, params),
@@ -130,6 +134,7 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
         "labels": run.labels,
         "supervision": supervision,
         "through": through,
+        "separation": load_separation(layout, name) if name in params.separation else None,
         "seeds": run.seeds,
         "labelled_fraction": 1.0,
         "train_images": model["train_images"],

@@ -6,11 +6,8 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from pipeline.report.comparison import class_tables, columns, sees
 from pipeline.report.data import ReportData
-from pipeline.report.page import difference_tables, environment
-from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
-from pipeline.report.words import summary, warnings
+from pipeline.report.templates import content, environment
 
 PICTURES = {
     "ap.png": "The headline figure of every row, with its interval",
@@ -26,17 +23,7 @@ def report_md(data: ReportData, pictures: Iterable[str]) -> str:
     templates = environment(autoescape=False)
     templates.filters["md"] = escape_md
     return templates.get_template("report.md.j2").render(
-        data=data,
-        summary=summary(data),
-        warnings=warnings(data),
-        columns=columns(data),
-        sees=sees,
-        differences=difference_tables(data),
-        classes=class_tables(data),
-        pseudo_headings=HEADINGS,
-        pseudo_sets=set_lines(data),
-        pseudo_notes=set_notes(data),
-        origin=origin,
+        **content(data),
         pictures=[(name, PICTURES[name]) for name in PICTURES if name in set(pictures)],
     )
 

@@ -6,29 +6,13 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.report import bars, figures, gallery, learning, palette
-from pipeline.report.comparison import DifferenceLine, class_tables, columns, difference_lines, sees
 from pipeline.report.data import ReportData, Row
-from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
 from pipeline.report.published import compare
-from pipeline.report.words import leading_row, number, span, summary, warnings
-
-
-def environment(*, autoescape: bool) -> Environment:
-    """The templates of this package; an undefined name in one is an error, not an empty text."""
-    made = Environment(
-        loader=PackageLoader("pipeline.report", "."),
-        autoescape=autoescape,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
-    )
-    made.filters |= {"number": number, "span": span}
-    return made
+from pipeline.report.templates import content, environment
+from pipeline.report.words import leading_row, number, span
 
 
 def page_html(data: ReportData) -> str:
@@ -38,22 +22,12 @@ def page_html(data: ReportData) -> str:
         environment(autoescape=True)
         .get_template("page.html.j2")
         .render(
-            data=data,
+            **content(data),
             slots={name: slot % len(palette.RUNS) for name, slot in slots.items()},
             style=_asset("style.css"),
             script=_asset("sort.js"),
-            summary=summary(data),
-            warnings=warnings(data),
             leading=leading_row(data),
             tiles=tiles(data),
-            columns=columns(data),
-            sees=sees,
-            differences=difference_tables(data),
-            classes=class_tables(data),
-            pseudo_headings=HEADINGS,
-            pseudo_sets=set_lines(data),
-            pseudo_notes=set_notes(data),
-            origin=origin,
             bars=_bars(data),
             curves=_curves(data),
             scenes=_scenes(data),
@@ -68,13 +42,6 @@ def page_html(data: ReportData) -> str:
 def _asset(name: str) -> Markup:
     """A style or script of this package, which goes into the page as it is."""
     return Markup(files("pipeline.report").joinpath(name).read_text(encoding="utf-8"))
-
-
-def difference_tables(data: ReportData) -> list[tuple[str, list[DifferenceLine]]]:
-    """(figure, its differences between rows) of each figure with any, the headline first."""
-    tables = {data.headline: difference_lines(data.differences)}
-    tables["mask IoU"] = difference_lines(data.mask_iou_differences)
-    return [(figure, lines) for figure, lines in tables.items() if lines]
 
 
 def tiles(data: ReportData) -> list[tuple[str, str, str]]:

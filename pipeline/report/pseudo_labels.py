@@ -33,9 +33,10 @@ HEADINGS = (
 _FIGURES = ("mask_iou", "small", "medium", "large", "half", "class_mean")
 
 
-def load_set(layout: Layout, name: str, made: params.PseudoLabels) -> PseudoLabelSet:
+def load_set(layout: Layout, name: str, made: params.PseudoLabels, of_row: params.Labeling) -> PseudoLabelSet:
     """One set: what `pipeline.evaluation.pseudo_labels` measured, and what params.yaml says of it.
 
+    of_row: how the labeler's row of the comparison gives masks to the boxes of val.
     Raises UserError for a missing file, KeyError or TypeError for one with another layout.
     """
     measured = read_json(layout.label_metrics(name))
@@ -52,7 +53,14 @@ def load_set(layout: Layout, name: str, made: params.PseudoLabels) -> PseudoLabe
         intervals={key: Interval.of(limits) for key, limits in measured.get("interval", {}).items()},
         not_computed=tuple(measured["not_computed"]),
         labeling=made.labeling.model_dump(),
+        unlike_row=_unlike(made.labeling, of_row),
     )
+
+
+def _unlike(first: params.Labeling, second: params.Labeling) -> tuple[str, ...]:
+    """The keys by which two labelings give other masks, of those that decide in both."""
+    one, other = first.decisive(), second.decisive()
+    return tuple(key for key, value in one.items() if key in other and other[key] != value)
 
 
 def _figures(measured: dict[str, Any]) -> dict[str, float | None]:

@@ -116,10 +116,22 @@ def warnings(data: ReportData) -> list[str]:
     """What a reader must know before comparing rows, most important first; one plain line each."""
     return [
         *_missing(data),
+        *_labelled_otherwise(data),
         *_noisy(data),
         *_seeds(data),
         *_stand_ins(data),
         *(f"Data: {line}" for line in data.summary.warnings),
+    ]
+
+
+def _labelled_otherwise(data: ReportData) -> list[str]:
+    """Sets of pseudo-labels that their labeler made in another way than the masks of its row."""
+    return [
+        f"{quoted(data.row(made.labeler))} made the masks of {made.name} in another way than those of its"
+        f" row: pseudo_labels.{made.name}.labeling and predict.labeling differ in"
+        f" {_and(list(made.unlike_row))}. The row's mask IoU on val does not speak for these training masks."
+        for made in data.pseudo_labels
+        if made.unlike_row
     ]
 
 

@@ -112,6 +112,35 @@ def test_no_annotation_is_refused(store: ImageStore, tmp_path: Path) -> None:
         LabelledImages(store, labels(tmp_path, annotations=[]), STILL, 0)
 
 
+@pytest.mark.parametrize(
+    ("account", "says"),
+    [
+        (
+            {"empty": [11, 12, 13], "too_small": [14]},
+            r"all 3 masks of the pseudo-labels weak are empty.*; change thresholds or refine in"
+            r" pseudo_labels\.weak\.labeling",
+        ),
+        (
+            {"empty": [], "too_small": [14, 15]},
+            r"the pseudo-labels weak have no mask: .* \(2 are too small\); annotate the train images with",
+        ),
+    ],
+)
+def test_empty_pseudo_labels_are_no_missing_annotations(
+    store: ImageStore, tmp_path: Path, account: dict[str, list[int]], says: str
+) -> None:
+    folder = tmp_path / "weak"
+    folder.mkdir()
+    rows = [
+        {"id": key, "image_id": 1, "category_id": 5, "bbox": [4, 2, 8, 8], "area": 64, "iscrowd": 0}
+        | {"segmentation": encode(np.zeros((1, *SIZES[1]), dtype=bool))[0]}
+        for key in account["empty"]
+    ]
+    info = {"kind": "masks", "source": "pseudo", "account": account}
+    with pytest.raises(UserError, match=says):
+        LabelledImages(store, labels(folder, annotations=rows, info=info), STILL, 0)
+
+
 def test_labels_of_other_images_are_refused(store: ImageStore, tmp_path: Path) -> None:
     images = [{"id": 9, "file_name": "9.png", "width": 4, "height": 4}]
     with pytest.raises(UserError, match=r"labels\.json: image 9: is not in"):

@@ -102,6 +102,28 @@ def test_any_text_is_decoded_safely_or_refused(text: str) -> None:
     assert decode([rle], (6, 5)).shape == (1, 6, 5)
 
 
+@pytest.mark.parametrize(
+    "counts", ["", "zzzz", "1", "PPYo9", "\x01\x02", "0000000", "é", "P" * 40, "P" * 20 + "0"]
+)
+def test_damaged_text_is_refused(counts: str) -> None:
+    with pytest.raises(MaskError):
+        check_rle({"size": [20, 30], "counts": counts}, (20, 30))
+
+
+@given(arrays.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))), st.data())
+def test_a_cut_mask_does_not_fill_its_image(mask: np.ndarray, data: st.DataObject) -> None:
+    rle = encode(mask[None])[0]
+    cut = rle["counts"][: data.draw(st.integers(0, len(rle["counts"]) - 1))]
+    with pytest.raises(MaskError):
+        check_rle({**rle, "counts": cut}, mask.shape)
+
+
+def test_long_runs_pass() -> None:
+    mask = np.zeros((1, 3000, 2000), dtype=bool)
+    mask[0, :, 700:1500] = True
+    check_rle(encode(mask)[0], (3000, 2000))
+
+
 @given(st.lists(st.lists(st.floats(0, 30), min_size=6, max_size=6), min_size=1, max_size=3))
 def test_polygons_are_united(polygons: list[list[float]]) -> None:
     parts = [coco_mask.decode(coco_mask.frPyObjects([polygon], 30, 30)[0]) for polygon in polygons]

@@ -72,6 +72,27 @@ def test_resamples_are_paired_and_draw_every_image_as_often() -> None:
     np.testing.assert_allclose(weights.var(axis=1), 1, atol=0.2)
 
 
+def test_a_bootstrap_in_portions_is_that_of_all_resamples(
+    matches: Matches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, sizes = resample_images(14, 50, 1), []
+    monkeypatch.setattr(intervals, "PORTION_VALUES", 14 * 35)
+
+    def figures(portion: intervals.Weights) -> intervals.Floats:
+        sizes.append(portion.shape)
+        return np.stack([weighted_mask_iou(matches, portion), np.arange(14) @ portion])
+
+    iou, draws = intervals.bootstrap(figures, 14, 50, 1)
+    assert sizes == [(14, 32), (14, 18)]
+    np.testing.assert_array_equal(draws, np.arange(14) @ weights)
+    np.testing.assert_allclose(iou, weighted_mask_iou(matches, weights), rtol=1e-14)
+
+
+def test_a_bootstrap_without_images_has_figures_of_nothing() -> None:
+    found = intervals.bootstrap(lambda weights: weights.sum(axis=0).astype(float), 0, 20, 0)
+    np.testing.assert_array_equal(found, np.zeros(20))
+
+
 def test_mean_mask_iou_weighs_objects_by_their_image(matches: Matches) -> None:
     weights = resample_images(14, 3, 1)
     for sample, value in enumerate(weighted_mask_iou(matches, weights)):

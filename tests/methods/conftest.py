@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.condinst import CondInstHeads, CondInstOutputs
-from pipeline.params import CondInst, Predict
+from pipeline.params import CondInst, NmsThreshold, Predict
 from tests.condinst_settings import published_condinst
 from tests.labeling_settings import RELEASED
 
@@ -21,7 +21,7 @@ def predict_settings() -> Predict:
         short_side=800,
         max_side=1333,
         score_threshold=0.05,
-        nms_threshold=0.6,
+        nms_threshold=NmsThreshold(condinst=0.6, mask_rcnn=0.5, detectron2=0.5),
         pre_nms_topk=1000,
         detections_per_image=100,
         batch_size=1,

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from pipeline.errors import UserError
 from pipeline.models.detectron2 import build_detectron2, resnet_name
-from pipeline.params import Detectron2, Predict
+from pipeline.params import Detectron2, NmsThreshold, Predict
 from tests.fake_detectron2 import install
 from tests.labeling_settings import RELEASED
 
@@ -21,7 +21,7 @@ PREDICT = Predict(
     short_side=96,
     max_side=128,
     score_threshold=0.1,
-    nms_threshold=0.4,
+    nms_threshold=NmsThreshold(condinst=1.0, mask_rcnn=1.0, detectron2=0.4),
     pre_nms_topk=77,
     detections_per_image=20,
     batch_size=2,

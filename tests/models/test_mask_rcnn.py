@@ -14,7 +14,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 from pipeline.models.mask_rcnn import MaskRCNN, build_mask_rcnn
-from pipeline.params import Predict
+from pipeline.params import NmsThreshold, Predict
 from tests.labeling_settings import RELEASED
 from tests.mask_rcnn_settings import small_mask_rcnn
 
@@ -24,7 +24,7 @@ PREDICT = Predict(
     short_side=96,
     max_side=128,
     score_threshold=0.1,
-    nms_threshold=0.5,
+    nms_threshold=NmsThreshold(condinst=1.0, mask_rcnn=0.5, detectron2=1.0),
     pre_nms_topk=100,
     detections_per_image=20,
     batch_size=2,
@@ -65,7 +65,7 @@ def torchvisions(network: MaskRCNN) -> nn.Module:
         rpn_batch_size_per_image=model.rpn_batch,
         box_batch_size_per_image=model.roi_batch,
         box_score_thresh=PREDICT.score_threshold,
-        box_nms_thresh=PREDICT.nms_threshold,
+        box_nms_thresh=PREDICT.nms_threshold.mask_rcnn,
         box_detections_per_img=PREDICT.detections_per_image,
         box_roi_pool=MultiScaleRoIAlign(names, model.box_pool, 2),
         box_head=TwoMLPHead(channels * model.box_pool**2, model.box_head_channels),

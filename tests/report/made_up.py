@@ -17,6 +17,7 @@ from pipeline.report.data import (
     ReportData,
     Row,
     Scene,
+    Separation,
     Shape,
 )
 
@@ -67,6 +68,7 @@ def make_labeler() -> Row:
         mask_iou_interval=Interval(82.2, 83.9),
         per_category=dict(zip(CLASSES, (91.0, 85.5, 70.25, 80.0), strict=True)),
         not_computed=("AP: the run gives masks to given boxes and detects nothing",),
+        separation=Separation(0.5067, {0: 0.5067}, boxes=711, without_mask=0, one_sided=4),
         labelled_fraction=1.0,
         train_images=5346,
         params_million=0.41,

@@ -22,7 +22,7 @@ from pipeline.layout import Layout
 from pipeline.params import Params, PseudoLabels, Sam
 from pipeline.params_file import load_params
 from pipeline.report.curves import write_curve
-from pipeline.report.data import Interval
+from pipeline.report.data import Interval, Separation
 from pipeline.report.load import load_report_data
 from pipeline.report.write import write_report
 
@@ -90,6 +90,9 @@ def make_benchmark(layout: Layout, params: Params, *, masks: bool) -> None:
         write_curve(layout.curve(name), {0: [{"step": 20, "loss": 1.5, "learning_rate": 0.1}]})
         model = {"parameters": 712_345, "train_images": 1500, "environment": {"torch": "2.15.0"}}
         write_json(layout.model(name, 0) / "model.json", model)
+    for name in params.separation:
+        measured = {"clustering_score": 0.5, "boxes": 4, "without_mask": 0, "one_sided": 0}
+        write_json(layout.separation(name), measured | {"seeds": {"0": 0.5}})
     for name in params.pseudo_labels:
         write_json(layout.label_metrics(name), make_label_metrics(masks=masks))
     settings = params.evaluate
@@ -117,7 +120,7 @@ def params(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Params:
     raw = yaml.safe_load((root / "presets" / "demo.yaml").read_text(encoding="utf-8"))
     for table in ("runs", "baselines"):
         raw[table] = {name: row for name, row in raw[table].items() if name in SHIFT}
-    raw["pseudo_labels"] = {}
+    raw["pseudo_labels"], raw["separation"] = {}, []
     raw["evaluate"]["bootstrap_samples"] = 100
     file = tmp_path_factory.mktemp("params") / "params.yaml"
     file.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
@@ -131,7 +134,7 @@ def with_labeler(params: Params) -> Params:
     runs["on_mal"] = runs["oracle"].model_copy(update={"title": "On MAL masks", "labels": "mal_masks"})
     made = {"labeler": "mal", "seed": 0, "labels": "boxes", "labeling": params.predict.labeling}
     sets = {"mal_masks": PseudoLabels.model_validate(made)}
-    return params.model_copy(update={"runs": runs, "pseudo_labels": sets})
+    return params.model_copy(update={"runs": runs, "pseudo_labels": sets, "separation": ("mal",)})
 
 
 @pytest.fixture
@@ -191,6 +194,12 @@ def test_a_labeler_has_mask_iou_alone(layout: Layout, params: Params) -> None:
     assert len(data.mask_iou_differences) == 21
 
 
+def test_separation_is_read_of_the_runs_that_have_it(layout: Layout, params: Params) -> None:
+    data = load_report_data(layout.root, params)
+    assert data.row("mal").separation == Separation(0.5, {0: 0.5}, boxes=4, without_mask=0, one_sided=0)
+    assert data.row("on_mal").separation is None
+
+
 def test_a_run_on_pseudo_labels_is_supervised_by_their_boxes(layout: Layout, params: Params) -> None:
     data = load_report_data(layout.root, params)
     row = data.row("on_mal")
@@ -212,6 +221,25 @@ def test_pseudo_labels_are_read(layout: Layout, params: Params) -> None:
         "class_mean": 79.0,
     }
     assert made.intervals == {"mask_iou": Interval(75.0, 85.0), "half": None}
+    assert made.unlike_row == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "unlike"),
+    [
+        ({"flip": True, "thresholds": (0.1, 0.3, 0.5), "batch_size": 7}, ("flip",)),  # the CRF decides
+        ({"refine": "none"}, ("refine",)),
+        ({"batch_size": 7, "threads": 2}, ()),
+    ],
+)
+def test_what_makes_other_masks_than_the_row_is_found(
+    layout: Layout, params: Params, changes: dict[str, object], unlike: tuple[str, ...]
+) -> None:
+    assert params.predict.labeling.refine == "dense_crf"
+    labeling = params.predict.labeling.model_copy(update=changes)
+    made = params.pseudo_labels["mal_masks"].model_copy(update={"labeling": labeling})
+    changed = params.model_copy(update={"pseudo_labels": {"mal_masks": made}})
+    assert load_report_data(layout.root, changed).pseudo_labels[0].unlike_row == unlike
 
 
 def test_the_gallery_shows_the_masks_that_a_labeler_gives_to_every_box(

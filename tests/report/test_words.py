@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from made_up import make_data, make_row
+from made_up import make_data, make_pseudo_labels, make_row
 
 from pipeline.report.data import Difference, Interval, ReportData
 from pipeline.report.words import number, span, summary, warnings
@@ -95,6 +95,15 @@ def test_warnings_name_noise_seeds_stand_ins_and_data() -> None:
     assert "stands in for downloaded weights" in lines[3]
     assert lines[4] == "Data: 3 train images have no object"
     assert len(lines) == 5
+
+
+def test_a_set_labelled_in_another_way_than_the_row_is_a_warning() -> None:
+    made = make_pseudo_labels()
+    assert not any("in another way" in line for line in warnings(replace(DATA, pseudo_labels=(made,))))
+    other = replace(made, unlike_row=("flip", "thresholds"))
+    (line,) = [line for line in warnings(replace(DATA, pseudo_labels=(other,))) if "in another way" in line]
+    assert line.startswith("“MAL labeler” made the masks of mal_masks in another way than those of its row")
+    assert "pseudo_labels.mal_masks.labeling and predict.labeling differ in flip and thresholds" in line
 
 
 def test_missing_figures_come_first_and_once() -> None:

@@ -233,7 +233,8 @@ def test_markdown_links_only_pictures_that_exist(out: Path, data: ReportData) ->
 
 def test_markdown_tables_have_as_many_cells_in_every_line(out: Path) -> None:
     tables = re.findall(r"(?:^\|.*\n)+", (out / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(tables) == 6  # rows, differences of AP and of mask IoU, pseudo-labels, classes by both
+    # rows, differences of AP and of mask IoU, pseudo-labels, clustering scores, classes by both
+    assert len(tables) == 7
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 

@@ -13,16 +13,6 @@ from pipeline.workflow.dag import Dag, dependencies, find_leaks, mask_files, ove
 from tests.workflow.repository import add_sam, add_weight_file, copy_pipeline
 
 
-@pytest.fixture(scope="module")
-def params(root: Path) -> Params:
-    return load_params(root / "params.yaml")
-
-
-@pytest.fixture(scope="module")
-def dag(root: Path) -> Dag:
-    return read_dag(root)
-
-
 def with_dep(dag: Dag, stage: str, dep: str) -> Dag:
     return {**dag, stage: replace(dag[stage], deps=(*dag[stage].deps, dep))}
 

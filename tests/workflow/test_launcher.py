@@ -10,7 +10,6 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.params import Params
-from pipeline.params_file import load_params
 from pipeline.workflow import launcher
 
 PIPELINE = """
@@ -41,11 +40,6 @@ while not other.exists():
     assert time.monotonic() < deadline, "the other stage never ran"
     time.sleep(0.05)
 """
-
-
-@pytest.fixture
-def params(root: Path) -> Params:
-    return load_params(root / "presets" / "demo.yaml")
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from pipeline import params
+from pipeline.data.masks import Rle, encode
+from pipeline.engine.parallel import map_images
 from pipeline.methods.baselines import ellipse, fill, grabcut, two_means
 from pipeline.methods.baselines.box_masks import Masks
 
@@ -81,10 +80,10 @@ def apply_baseline(
     for row, record in enumerate(records):
         rows[record["image_id"]].append(row)
     jobs = [_Job(image, _xyxy([records[row]["bbox"] for row in rows[image]])) for image in sorted(rows)]
-    work = partial(_encode_masks, store, each_mask(baseline))
+    work = partial(_encoded, store, each_mask(baseline))
     processes = 1 if baseline.kind == "sam" else baseline.processes
-    masks: dict[int, dict[str, Any]] = {}
-    for job, encoded in zip(jobs, _map(work, jobs, processes), strict=True):
+    masks: dict[int, Rle] = {}
+    for job, encoded in zip(jobs, map_images(work, jobs, processes, baseline.title), strict=True):
         masks.update(zip(rows[job.image_id], encoded, strict=True))
     kept = ("image_id", "category_id", "bbox", "score")
     found = [
@@ -104,22 +103,6 @@ def _xyxy(boxes: list[list[float]]) -> NDArray[np.float64]:
     return np.concatenate([values[:, :2], values[:, :2] + values[:, 2:]], axis=1)
 
 
-def _encode_masks(store: Images, method: EachMask, job: _Job) -> list[dict[str, Any]]:
-    """The masks of one image's boxes as compressed RLE."""
-    encoded = []
-    for mask in method(store.read(job.image_id), job.boxes):
-        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-        encoded.append({"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")})
-    return encoded
-
-
-def _map(
-    work: Callable[[_Job], list[dict[str, Any]]], jobs: Iterable[_Job], processes: int
-) -> Iterator[list[dict[str, Any]]]:
-    """Results in the order of `jobs`, from a pool of `processes`, or from this process if that is 1."""
-    if processes == 1:
-        yield from map(work, jobs)
-        return
-    # spawn: a fork after torch or OpenCV started threads can hang
-    with get_context("spawn").Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.imap(work, jobs, chunksize=8)
+def _encoded(store: Images, method: EachMask, job: _Job) -> list[Rle]:
+    """The masks of one image's boxes."""
+    return [encode(mask[None])[0] for mask in method(store.read(job.image_id), job.boxes)]

@@ -71,7 +71,7 @@ def _detect_one(scores: Tensor, boxes: Tensor, levels: Tensor, settings: Predict
     values = scores[cells, labels]
     kept = rank_in_group(levels[cells], values) < settings.pre_nms_topk
     cells, labels, values = cells[kept], labels[kept], values[kept]
-    chosen = batched_nms(boxes[cells], values, labels, settings.nms_threshold)
+    chosen = batched_nms(boxes[cells], values, labels, settings.nms_threshold.condinst)
     chosen = chosen[: settings.detections_per_image]
     cells = cells[chosen]
     return Detections(boxes[cells], labels[chosen], values[chosen].sqrt(), cells)

@@ -67,11 +67,6 @@ def range_limits(sizes_of_interest: Sequence[int]) -> list[tuple[float, float]]:
     return list(zip([-1.0, *limits], [*limits, UNBOUNDED], strict=True))
 
 
-def box_centers(boxes: Tensor) -> Tensor:
-    """(N, 4) xyxy -> (N, 2) centres (x, y)."""
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
-
-
 def mask_centroids(masks: Tensor) -> Tensor:
     """(N, H, W) masks -> (N, 2) mean (x, y) of their pixels' integer coordinates; 0, 0 for an empty mask."""
     pixels = masks.float()  # summing bool takes three times as long; counts stay exact below 2**24

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from pipeline import params
-from pipeline.data.dataset import ImageCache, check_images, check_size
+from pipeline.data.dataset import ImageCache, check_images, check_size, nothing_to_train_on
 from pipeline.data.images import ImageStore
+from pipeline.engine.loader import load_batches
 from pipeline.engine.sampler import Key
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
@@ -64,9 +67,6 @@ class PlacedCrop:
     image_id: int
     annotation_id: int
 
-    def to(self, device: torch.device) -> Self:
-        return replace(self, image=self.image.to(device), box=self.box.to(device))
-
 
 class BoxCrops(Dataset[CropSample]):
     """Training crops of all boxes that are large enough; a sample is a box, not an image.
@@ -87,11 +87,20 @@ class BoxCrops(Dataset[CropSample]):
         if not selection.counts.used:
             raise _nothing_left(labels, rule, selection.counts)
         self.counts: BoxCounts = selection.counts
+        self._reasons = rule.reasons(selection.counts)
         self._places = selection.places
         self._cache = ImageCache(store)
 
     def __len__(self) -> int:
         return len(self._places)
+
+    @property
+    def announcement(self) -> str:
+        """How many boxes are not trained on, and why; "" when all are."""
+        total = self.counts.used + self.counts.dropped
+        return (
+            f"{self.counts.dropped} of {total} boxes are left out: {self._reasons}" if self._reasons else ""
+        )
 
     def __getitem__(self, key: Key) -> CropSample:
         index, draw = key
@@ -128,8 +137,6 @@ class LabelingCrops(Dataset[PlacedCrop]):
         selection = select(labels, BoxRule(*TEST_AREAS, settings.min_side))
         self.store, self.labels, self.crop_size = store, labels, crop_size
         self.expand = settings.test_expand
-        self.counts: BoxCounts = selection.counts
-        self.left_out = selection.left_out  # annotation ids, which get no mask
         self._places = selection.places
         self.annotation_ids = np.array(
             [self._annotation_id(*place) for place in self._places.tolist()], dtype=np.int64
@@ -154,8 +161,18 @@ class LabelingCrops(Dataset[PlacedCrop]):
             self._last = image_id, pixels
         return self._last[1]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_last": None}
+
+def read_crops(
+    crops: LabelingCrops, indices: Sequence[int], labeling: params.Labeling, description: str
+) -> Iterator[list[PlacedCrop]]:
+    """The crops of `indices` in their order, a batch at a time, while a progress bar runs.
+
+    As many processes as labeling.workers read and crop ahead, two batches each.
+    """
+    size = labeling.batch_size
+    batches = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+    loaded = load_batches(crops, batches, labeling.workers)
+    yield from tqdm(loaded, description, len(batches), unit="batch", mininterval=1)
 
 
 def placed_crop(
@@ -199,21 +216,10 @@ def _channels_first(pixels: NDArray[np.uint8]) -> Tensor:
 
 def _nothing_left(labels: LabelFile, rule: BoxRule, counts: BoxCounts) -> UserError:
     if not counts.dropped:
-        return UserError(
-            labels.path,
-            "",
-            "no image has an annotation, so there is nothing to train on",
-            "annotate the train images; crowd regions do not count",
-        )
-    reasons = (
-        (counts.thin, f"at most min_side {rule.min_side:g} pixels wide or high"),
-        (counts.small, f"of at most min_area {rule.min_area:g} square pixels"),
-        (counts.large, f"of at least max_area {rule.max_area:g} square pixels"),
-    )
-    dropped = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
+        return nothing_to_train_on(labels)
     return UserError(
         labels.path,
         "",
-        f"none of its {counts.dropped} boxes can be trained on: {dropped}",
+        f"none of its {counts.dropped} boxes can be trained on: {rule.reasons(counts)}",
         "change these limits in the run's row of methods in params.yaml",
     )

@@ -10,18 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from pipeline import params
 from pipeline.data.images import ImageStore
 from pipeline.data.masks import Rle, encode
 from pipeline.engine.devices import reproducible
-from pipeline.engine.lock import discard, only_trainer
+from pipeline.engine.lock import discard, only_process
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
 from pipeline.labels.pseudo import Labelled, PseudoLabels
 from pipeline.methods.bundle import load_labeler
-from pipeline.methods.mal.crops import TEST_AREAS, LabelingCrops, PlacedCrop
+from pipeline.methods.mal.crops import TEST_AREAS, LabelingCrops, PlacedCrop, read_crops
 from pipeline.methods.mal.method import StudentAndTeacher
 from pipeline.methods.mal.pseudo_masks import choose, crop_probabilities, mean_logits, paste, threshold_of
 from pipeline.methods.mal.refinement import CUT, refine_crops, refine_logits
@@ -52,9 +51,7 @@ def label_boxes(
 
     networks: on `device`, in evaluation mode; name: for the progress bar.
     """
-    starts = range(0, len(indices), labeling.batch_size)
-    for start in tqdm(starts, desc=f"label {name}", unit="batch", mininterval=1):
-        batch = [crops[index] for index in indices[start : start + labeling.batch_size]]
+    for batch in read_crops(crops, indices, labeling, f"label {name}"):
         with torch.inference_mode():
             probabilities = _probabilities(networks, batch, labeling, device).cpu().numpy()
         yield [
@@ -83,13 +80,14 @@ def write_pseudo_labels(
     """
     networks, settings, network = load_labeler(model, device)
     crops = LabelingCrops(store, LabelFile.read(boxes), settings, network.crop_size)
-    with only_trainer(checkpoint, name), reproducible(labeling.threads):
+    with only_process(checkpoint, name, "labelling these boxes"), reproducible(labeling.threads):
         writer = PseudoLabels(boxes, checkpoint, key, min_side=settings.min_side)
         _check_wanted(boxes, writer.remaining, crops)
         indices = np.flatnonzero(np.isin(crops.annotation_ids, writer.remaining)).tolist()
         for masks in label_boxes(networks, crops, indices, labeling, device=device, name=name):
             writer.add(Labelled(mask.annotation_id, mask.rle, mask.score) for mask in masks)
-        account = writer.finish(out, {"labeling": labeling.model_dump(mode="json")})
+        # Without the number of workers, which makes no difference to what is written.
+        account = writer.finish(out, {"labeling": labeling.model_dump(mode="json", exclude={"workers"})})
     discard(checkpoint)
     return account
 

@@ -25,6 +25,15 @@ class BoxRule:
         thin = (sides <= self.min_side).any(axis=1)
         return np.select([thin, area <= self.min_area, area >= self.max_area], [1, 2, 3], 0)
 
+    def reasons(self, counts: BoxCounts) -> str:
+        """Why boxes are not used, for people: "3 at most min_side 2 pixels wide or high", and so on."""
+        every = (
+            (counts.thin, f"at most min_side {self.min_side:g} pixels wide or high"),
+            (counts.small, f"of at most min_area {self.min_area:g} square pixels"),
+            (counts.large, f"of at least max_area {self.max_area:g} square pixels"),
+        )
+        return ", ".join(f"{count} {reason}" for count, reason in every if count)
+
 
 @dataclass(frozen=True)
 class BoxCounts:
@@ -44,12 +53,10 @@ class BoxCounts:
 class Selection:
     """The boxes that a rule lets through.
 
-    places: (N, 2) image id and row in that image's labels of each, image after image; left_out: the
-    annotation ids of the others.
+    places: (N, 2) image id and row in that image's labels of each, image after image.
     """
 
     places: NDArray[np.int64]
-    left_out: list[int]
     counts: BoxCounts
 
 
@@ -60,12 +67,10 @@ def select(labels: LabelFile, rule: BoxRule) -> Selection:
     whole pixels.
     """
     places = [np.zeros((0, 2), dtype=np.int64)]
-    left_out: list[int] = []
     counts = np.zeros(4, dtype=np.int64)
     for image_id, image in labels.images.items():
         problems = rule.problems(image.boxes)
         rows = np.flatnonzero(problems == 0)
         places.append(np.stack([np.full_like(rows, image_id), rows], axis=1))
-        left_out += image.annotation_ids[problems > 0].tolist()
         counts += np.bincount(problems, minlength=4)
-    return Selection(np.concatenate(places), left_out, BoxCounts(*counts.tolist()))
+    return Selection(np.concatenate(places), BoxCounts(*counts.tolist()))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline import params
 from pipeline.data.images import ImageStore
@@ -17,7 +16,7 @@ from pipeline.engine.devices import reproducible
 from pipeline.labels.label_file import LabelFile
 from pipeline.methods.bundle import load_labeler
 from pipeline.methods.mal.clustering import clustering_score, foreground_cells
-from pipeline.methods.mal.crops import LabelingCrops, PlacedCrop
+from pipeline.methods.mal.crops import LabelingCrops, PlacedCrop, read_crops
 from pipeline.methods.mal.rois import resize
 
 
@@ -42,10 +41,8 @@ def measure_separation(
     crops = LabelingCrops(store, boxes, settings, network.crop_size)
     known = [index for index, key in enumerate(crops.annotation_ids.tolist()) if key in masks]
     scores = []
-    starts = range(0, len(known), labeling.batch_size)
     with torch.inference_mode(), reproducible(labeling.threads):
-        for start in tqdm(starts, desc=f"cluster {name}", unit="batch", mininterval=1):
-            batch = [crops[index] for index in known[start : start + labeling.batch_size]]
+        for batch in read_crops(crops, known, labeling, f"cluster {name}"):
             images = torch.stack([crop.image for crop in batch]).to(device)
             tokens = networks.student.tokens(networks.student.normalise(images))
             truth = torch.from_numpy(np.stack([_cropped(masks[crop.annotation_id], crop) for crop in batch]))
@@ -59,6 +56,20 @@ def measure_separation(
         "boxes": len(counted),
         "without_mask": len(crops) - len(known),
         "one_sided": len(values) - len(counted),
+    }
+
+
+def over_seeds(figures: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """What `measure_separation` found of every seed as one: the mean score, and that of each in `seeds`.
+
+    Which boxes count depends on boxes, masks and parameters alone, and so is the same for all seeds.
+    """
+    scores = {seed: found["clustering_score"] for seed, found in sorted(figures.items())}
+    known = [score for score in scores.values() if score is not None]
+    return {
+        **figures[min(figures)],
+        "clustering_score": round(float(np.mean(known)), 6) if known else None,
+        "seeds": {str(seed): score for seed, score in scores.items()},
     }
 
 

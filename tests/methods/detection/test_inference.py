@@ -16,6 +16,7 @@ from pipeline.methods.detection.inference import (
     rescale_boxes,
 )
 from pipeline.methods.detection.targets import pyramid_locations
+from pipeline.params import NmsThreshold
 
 STRIDES = (8, 16, 32, 64, 128)
 
@@ -30,6 +31,10 @@ def reference_outputs(arrays):
     return dense, pyramid_locations(shapes, STRIDES)
 
 
+def suppressing_from(overlap: float) -> NmsThreshold:
+    return NmsThreshold(condinst=overlap, mask_rcnn=0.5, detectron2=0.5)
+
+
 def test_detections_match_reference(load, close, predict_settings):
     arrays = load("fcos_inference")
     dense, locations = reference_outputs(arrays)
@@ -38,7 +43,7 @@ def test_detections_match_reference(load, close, predict_settings):
             "pre_nms_topk": int(arrays["pre_nms_topk"]),
             "detections_per_image": int(arrays["post_nms_topk"]),
             "score_threshold": float(arrays["score_threshold"]),
-            "nms_threshold": float(arrays["nms_threshold"]),
+            "nms_threshold": suppressing_from(float(arrays["nms_threshold"])),
         }
     )
     for image, found in enumerate(detect(dense, locations, limits)):
@@ -53,7 +58,7 @@ def test_detections_match_reference(load, close, predict_settings):
 
 def test_the_best_of_each_level_go_on(load, predict_settings):
     dense, locations = reference_outputs(load("fcos_inference"))
-    limits = predict_settings.model_copy(update={"pre_nms_topk": 2, "nms_threshold": 1.0})
+    limits = predict_settings.model_copy(update={"pre_nms_topk": 2, "nms_threshold": suppressing_from(1.0)})
     for found in detect(dense, locations, limits):
         assert torch.bincount(locations.levels[found.cells]).max() <= 2
         assert len(found.scores) > 2
@@ -68,11 +73,7 @@ def test_high_threshold_finds_nothing(load, predict_settings):
 
 @pytest.mark.parametrize("case", ["down", "up", "none"])
 def test_postprocessing_matches_reference(load, close, case):
-    arrays = {
-        key.removeprefix(f"{case}."): value
-        for key, value in load("mask_postprocess").items()
-        if key.startswith(f"{case}.")
-    }
+    arrays = load("mask_postprocess", case)
     size, original = tuple(arrays["resized_hw"].tolist()), tuple(arrays["output_hw"].tolist())
     boxes, kept = original_boxes(arrays["boxes"], size, original)
     close(boxes[kept], arrays["out_boxes"].reshape(-1, 4))

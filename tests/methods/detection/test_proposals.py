@@ -8,11 +8,7 @@ from pipeline.methods.detection.proposals import Positives, random_choice, rank_
 
 @pytest.mark.parametrize("case", ["many", "crowd", "one", "emptyimg"])
 def test_quota_matches_reference(load, case):
-    arrays = {
-        key.removeprefix(f"{case}."): value
-        for key, value in load("proposal_selection").items()
-        if key.startswith(f"{case}.")
-    }
+    arrays = load("proposal_selection", case)
     quality = arrays["logits"].sigmoid().amax(dim=1) * arrays["ctrness"].sigmoid()
     kept = topk_per_box(Positives(arrays["im_inds"], arrays["gt_inds"], quality), int(arrays["topk"]))
     assert torch.equal(kept, arrays["kept_index"].sort().values)

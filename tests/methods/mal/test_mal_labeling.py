@@ -10,6 +10,7 @@ import torch
 from pycocotools.coco import COCO
 
 from pipeline import params
+from pipeline.data.dataset import LabelledImages
 from pipeline.data.images import ImageStore
 from pipeline.data.masks import decode
 from pipeline.errors import UserError
@@ -18,6 +19,7 @@ from pipeline.methods import bundle
 from pipeline.methods.build import build_labeler
 from pipeline.methods.mal import labeling as module
 from pipeline.methods.mal.labeling import label_given_boxes, write_pseudo_labels
+from pipeline.params_file import load_params
 from pipeline.structures import Category
 from tests.methods.mal.toy_labeling import CENTERS, SIDE, make_boxes, make_store, settings
 
@@ -72,7 +74,7 @@ def test_every_annotation_gets_a_mask_in_its_box_or_is_accounted_for(
     content = json.loads(path.read_text())
     assert content["info"]["account"]["too_small"] == [99]
     assert content["info"]["account"]["crowds_copied"] == 1
-    assert content["info"]["labeling"] == labeling.model_dump(mode="json")
+    assert content["info"]["labeling"] == labeling.model_dump(mode="json", exclude={"workers"})
     given = {row["id"]: row["bbox"] for row in json.loads(boxes.path.read_text())["annotations"]}
     assert {row["id"] for row in content["annotations"]} == given.keys() - {99}
     for row in content["annotations"]:
@@ -145,6 +147,19 @@ def test_a_killed_labelling_goes_on_to_the_same_bytes(
     assert not (tmp_path / "checkpoint").exists()
 
 
+def test_any_number_of_workers_gives_the_same_bytes(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    labeling = settings(root)[2]
+    make_boxes(tmp_path / "boxes.json")
+    alone, helped = (
+        write(model, store, tmp_path, labeling.model_copy(update={"workers": workers}), f"with-{workers}")
+        for workers in (0, 2)
+    )
+    for name in ("labels.json", "results.json"):
+        assert alone.with_name(name).read_bytes() == helped.with_name(name).read_bytes()
+
+
 def test_options_change_the_masks(root: Path, model: Path, store: ImageStore, tmp_path: Path) -> None:
     labeling = settings(root)[2]
     boxes = make_boxes(tmp_path / "boxes.json")
@@ -163,6 +178,16 @@ def test_options_change_the_masks(root: Path, model: Path, store: ImageStore, tm
         given = label_given_boxes(model, store, boxes, chosen, device=CPU, name="mal")
         made.add(json.dumps(given))
     assert len(made) == len(options)
+
+
+def test_a_labeler_without_masks_is_told_to_who_trains_on_them(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path
+) -> None:
+    labeling = settings(root)[2].model_copy(update={"thresholds": (1.0, 1.0, 1.0)})
+    make_boxes(tmp_path / "boxes.json", [TINY])
+    made = LabelFile.read(write(model, store, tmp_path, labeling))
+    with pytest.raises(UserError, match=r"all 5 masks of the pseudo-labels out are empty"):
+        LabelledImages(store, made, load_params(root / "params.yaml").methods["supervised"].augmentation, 0)
 
 
 def test_a_detector_is_no_labeler(root: Path, model: Path, store: ImageStore, tmp_path: Path) -> None:

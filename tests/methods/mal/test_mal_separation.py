@@ -14,7 +14,7 @@ from pipeline.data.masks import encode
 from pipeline.methods import bundle
 from pipeline.methods.build import build_labeler
 from pipeline.methods.mal.crops import placed_crop
-from pipeline.methods.mal.separation import _cropped, measure_separation
+from pipeline.methods.mal.separation import _cropped, measure_separation, over_seeds
 from pipeline.structures import Category
 from tests.methods.mal.toy_labeling import CENTERS, SIDE, disc, make_boxes, make_store, settings
 
@@ -65,6 +65,14 @@ def test_a_box_without_a_mask_or_with_one_side_does_not_count(figures: Any) -> N
 
 def test_nothing_to_count_is_no_score(figures: Any) -> None:
     assert figures([])["clustering_score"] is None
+
+
+def test_the_score_over_seeds_is_their_mean() -> None:
+    counts = {"boxes": 5, "without_mask": 1, "one_sided": 0}
+    found = over_seeds({1: {"clustering_score": 0.6, **counts}, 0: {"clustering_score": 0.4, **counts}})
+    assert found == {"clustering_score": 0.5, **counts, "seeds": {"0": 0.4, "1": 0.6}}
+    nothing = over_seeds({0: {"clustering_score": None, **counts}})
+    assert (nothing["clustering_score"], nothing["seeds"]) == (None, {"0": None})
 
 
 def test_a_mask_is_cropped_where_its_image_is() -> None:

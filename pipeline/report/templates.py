@@ -1,0 +1,54 @@
+"""The templates of index.html and report.md, and what both of them show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipeline.report import separation
+from pipeline.report.comparison import DifferenceLine, class_tables, columns, difference_lines, sees
+from pipeline.report.data import ReportData
+from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
+from pipeline.report.words import number, span, summary, warnings
+
+
+def environment(*, autoescape: bool) -> Environment:
+    """The templates of this package; an undefined name in one is an error, not an empty text."""
+    made = Environment(
+        loader=PackageLoader("pipeline.report", "."),
+        autoescape=autoescape,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    made.filters |= {"number": number, "span": span}
+    return made
+
+
+def content(data: ReportData) -> dict[str, Any]:
+    """Name -> value of all that both templates use."""
+    return {
+        "data": data,
+        "summary": summary(data),
+        "warnings": warnings(data),
+        "columns": columns(data),
+        "sees": sees,
+        "differences": difference_tables(data),
+        "classes": class_tables(data),
+        "pseudo_headings": HEADINGS,
+        "pseudo_sets": set_lines(data),
+        "pseudo_notes": set_notes(data),
+        "origin": origin,
+        "separation_headings": separation.HEADINGS,
+        "separation_meaning": separation.MEANING,
+        "separations": separation.separation_lines(data),
+    }
+
+
+def difference_tables(data: ReportData) -> list[tuple[str, list[DifferenceLine]]]:
+    """(figure, its differences between rows) of each figure with any, the headline first."""
+    tables = {data.headline: difference_lines(data.differences)}
+    tables["mask IoU"] = difference_lines(data.mask_iou_differences)
+    return [(figure, lines) for figure, lines in tables.items() if lines]
