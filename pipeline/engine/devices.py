@@ -41,6 +41,11 @@ def make_accelerator(precision: Literal["auto", "fp32", "bf16"]) -> Accelerator:
     return Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=_on_cpu(), kwargs_handlers=[spread])
 
 
+def half_precision(device: torch.device) -> torch.autocast:
+    """Context of a forward pass without gradients: bf16 where it pays, as in training, else float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=_has_bf16(device))
+
+
 def _has_bf16(device: torch.device) -> bool:
     """Whether bf16 pays: older GPUs and CPUs emulate it, more slowly than float32."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

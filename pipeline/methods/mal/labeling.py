@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline import params
 from pipeline.data.images import ImageStore
 from pipeline.data.masks import Rle, encode
-from pipeline.engine.devices import reproducible
+from pipeline.engine.devices import half_precision, reproducible
 from pipeline.engine.lock import discard, only_process
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
@@ -142,7 +142,8 @@ def _probabilities(
     areas = torch.tensor([crop.area for crop in batch], device=device)
     images = networks.student.normalise(crops)
     chosen = choose(networks.student, networks.teacher, labeling.network)
-    logits = mean_logits(chosen, images, areas, flip=labeling.flip)
+    with half_precision(device):
+        logits = mean_logits(chosen, images, areas, flip=labeling.flip).float()
     match labeling.refine:
         case "none":
             return crop_probabilities(logits, boxes)
