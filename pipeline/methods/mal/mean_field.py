@@ -55,7 +55,7 @@ def log_odds(
 ) -> Tensor:
     """log2(l / (1 - l)) of the messages l after all iterations: (B, H, W) float32.  See `refine`."""
     bounds = Bounds(*(odds_of(share) for share in settings.clamp))
-    odds = torch.empty(probabilities.shape, device=probabilities.device)
+    odds = torch.empty(probabilities.shape, dtype=torch.float32, device=probabilities.device)
     portion = len(odds) if odds.device.type != "cpu" else max(1, CPU_PORTION // max(1, odds[:1].numel()))
     rest: list[Linked] = []
     left = settings.iterations - DENSE_ITERATIONS  # of what is in `rest`
