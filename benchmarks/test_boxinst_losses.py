@@ -5,23 +5,23 @@ Run with `-s` to see the ratios; see benchmarks/README.md.
 
 from __future__ import annotations
 
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
+from statistics import median
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.measuring import cpu_seconds, extra_mib, needs_peak_memory, run_alone
 from pipeline.methods.boxinst.losses import pairwise_loss
 from pipeline.methods.boxinst.targets import similar_pairs
 
 PROPOSALS, HEIGHT, WIDTH = 64, 100, 152  # one image of 400 x 608 pixels, stride 4
 SIZE, DILATION, THRESHOLD = 3, 2, 0.3
+ROUNDS = 31
 BOXES = ["full", "typical"]  # every box covers the map; box sides from 5 entries up to half the map's
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -77,42 +77,15 @@ def step(loss: Loss, logits: Tensor, masks: Tensor, similarity: Tensor) -> tuple
     return value.detach(), logits.grad
 
 
-def cpu_seconds(data: tuple[Tensor, Tensor, Tensor], rounds: int = 31) -> list[float]:
-    """Median CPU time of a step of each loss; the two take turns, so that other load meets both."""
-    times: list[list[float]] = [[] for _ in LOSSES]
-    for _ in range(rounds):
-        for loss, record in zip(LOSSES, times, strict=True):
-            start = time.process_time()
-            step(loss, *data)
-            record.append(time.process_time() - start)
-    return [statistics.median(record) for record in times]
-
-
-def peak_extra_mib(which: int, boxes: str) -> float:
-    """Growth of the peak resident size over one step, in a process of its own, in MiB."""
-    command = [sys.executable, __file__, str(which), boxes]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
 def measure_memory(which: int, boxes: str) -> float:
     """One step on a corner first, so that only the step on all of the data counts, not loading libraries."""
     torch.set_num_threads(1)
     loss, data = LOSSES[which], inputs(boxes)
     step(loss, *(part[..., :8, :8].contiguous() for part in data))
-    # Resets the peak to the present size: making the inputs took more memory than it left behind.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _peak_kib()
-    step(loss, *data)
-    return (_peak_kib() - before) / 1024
+    return extra_mib(lambda: step(loss, *data))
 
 
-def _peak_kib() -> int:
-    """Peak resident size of this process alone; `ru_maxrss` would include that of the parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads peak memory from Linux's /proc")
+@needs_peak_memory
 @pytest.mark.parametrize("boxes", BOXES)
 def test_ratio(boxes: str) -> None:
     """Same value and gradient; prints how many times less time and memory ours takes."""
@@ -121,8 +94,8 @@ def test_ratio(boxes: str) -> None:
     (value, gradient), (expected, expected_gradient) = (step(loss, *data) for loss in LOSSES)
     torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-8)
-    fast, slow = cpu_seconds(data)
-    lean, heavy = (peak_extra_mib(which, boxes) for which in range(2))
+    fast, slow = map(median, cpu_seconds([partial(step, loss, *data) for loss in LOSSES], ROUNDS))
+    lean, heavy = (float(run_alone(__file__, which, boxes)) for which in range(2))
     print(
         f"\n{boxes} boxes: {1e3 * fast:.1f} ms against {1e3 * slow:.1f} ms ({slow / fast:.1f}x faster),"
         f" {lean:.0f} MiB against {heavy:.0f} MiB ({heavy / lean:.0f}x leaner)"

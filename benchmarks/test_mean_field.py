@@ -5,26 +5,23 @@ Run with `-s` to see the ratios; see benchmarks/README.md.
 
 from __future__ import annotations
 
-import ctypes
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.measuring import cpu_seconds, extra_mib, needs_peak_memory, run_alone
 from pipeline.methods.mal.mean_field import refine
 from pipeline.params import MeanField
 
 SETTINGS = MeanField(kernel=3, zeta=0.1, iterations=100, clamp=(0.1, 0.9))
 IMAGES = 8
 CASES = [(128, "scenes"), (128, "noise"), (512, "scenes")]  # side in pixels, content
-ROUNDS = {128: 7, 512: 1}
+ROUNDS = {128: 15, 512: 1}
 
 Data = tuple[Tensor, Tensor, Tensor]  # images, probabilities, boxes
 Refine = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -69,43 +66,15 @@ def inputs(side: int, content: str) -> Data:
     return images, (2 * smooth[:, 3]).sigmoid(), boxes
 
 
-def cpu_seconds(data: Data, rounds: int) -> list[float]:
-    """Median CPU time of each version; the two take turns, so that other load meets both."""
-    times: list[list[float]] = [[] for _ in VERSIONS]
-    for _ in range(rounds):
-        for version, record in zip(VERSIONS, times, strict=True):
-            start = time.process_time()
-            version(*data)
-            record.append(time.process_time() - start)
-    return [statistics.median(record) for record in times]
-
-
-def peak_extra_mib(which: int, side: int, content: str) -> float:
-    """Growth of the peak resident size over one call, in a process of its own, in MiB."""
-    command = [sys.executable, __file__, str(which), str(side), content]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
 def measure_memory(which: int, side: int, content: str) -> float:
     """A call on a corner first, so that only the call on all of the data counts, not loading libraries."""
     torch.set_num_threads(1)
     version, data = VERSIONS[which], inputs(side, content)
     version(*(part[..., :24, :24].contiguous() for part in data))
-    # What making the inputs left behind is given back, and the peak reset to the present size.
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _peak_kib()
-    version(*data)
-    return (_peak_kib() - before) / 1024
+    return extra_mib(lambda: version(*data))
 
 
-def _peak_kib() -> int:
-    """Peak resident size of this process alone; `ru_maxrss` would include that of the parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads peak memory from Linux's /proc")
+@needs_peak_memory
 @pytest.mark.parametrize(("side", "content"), CASES)
 def test_ratio(side: int, content: str) -> None:
     """Same masks, but for pixels at even odds to float32; prints the ratios of time and memory."""
@@ -113,8 +82,9 @@ def test_ratio(side: int, content: str) -> None:
     data = inputs(side, content)
     flipped = int((ours(*data) != unfolded(*data)).sum())
     assert flipped <= 1e-5 * data[1].numel()
-    fast, slow = cpu_seconds(data, ROUNDS[side])
-    lean, heavy = (peak_extra_mib(which, side, content) for which in range(2))
+    works = [partial(version, *data) for version in VERSIONS]
+    fast, slow = map(min, cpu_seconds(works, ROUNDS[side]))
+    lean, heavy = (float(run_alone(__file__, which, side, content)) for which in range(2))
     print(
         f"\n{IMAGES} x {side}^2, {content}: {1e3 * fast:.0f} ms against {1e3 * slow:.0f} ms"
         f" ({slow / fast:.1f}x faster), {lean:.0f} MiB against {heavy:.0f} MiB"

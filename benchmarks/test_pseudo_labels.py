@@ -5,9 +5,7 @@ Run with `-s` to see the figures; see benchmarks/README.md.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.measuring import extra_mib, needs_peak_memory, run_alone
 from pipeline.data.masks import encode
 from pipeline.files import read_json, write_json
 from pipeline.labels.pseudo import Labelled, PseudoLabels
@@ -84,29 +83,19 @@ def measure(way: str, count: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small, source = box_file(folder / "small.json", 64), folder / "boxes.json"
-        subprocess.run([sys.executable, __file__, "boxes", str(count), str(source)], check=True)
+        run_alone(__file__, "boxes", count, source)
         work(small, folder / "small")
-        ctypes.CDLL(None).malloc_trim(0)  # what the warm-up freed must not serve the labelling unseen
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from the present size
-        before, start = _peak_kib(), time.process_time()
-        work(source, folder)
-        return (_peak_kib() - before) / 1024, time.process_time() - start
+        start = time.process_time()
+        return extra_mib(lambda: work(source, folder)), time.process_time() - start
 
 
-def _peak_kib() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads peak memory from Linux's /proc")
+@needs_peak_memory
 @pytest.mark.parametrize("way", WAYS)
 def test_memory_and_time(way: str) -> None:
     """Prints both; streamed, 19,000 more boxes must not take the memory that their masks would."""
     grown = {}
     for count in (FEW, MANY):
-        command = [sys.executable, __file__, way, str(count)]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        grown[count], seconds = json.loads(output)
+        grown[count], seconds = json.loads(run_alone(__file__, way, count))
         print(f"\n{way}: {count} boxes, {grown[count]:.1f} MiB, {count / seconds:.0f} boxes/s", end="")
     if way == "streamed":
         assert grown[MANY] - grown[FEW] < 5

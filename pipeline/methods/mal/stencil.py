@@ -53,6 +53,16 @@ def pair_kernel(images: Tensor, size: int, zeta: float) -> Tensor:
     return torch.threshold_(kernel, LEAST_WEIGHT, 0.0)
 
 
+Term = tuple[Tensor, Tensor, Tensor]  # part of a total, the weights of one direction, and what they weigh
+
+
+def add_terms_(total: Tensor, terms: list[Term]) -> Tensor:
+    """Add to `total` (P,) the terms that `Stencil.terms` made for it."""
+    for part, weights, values in terms:
+        part.addcmul_(weights, values)
+    return total
+
+
 class Stencil:
     """Sums over the neighbours of the entries of a flat map of P = B * H * W entries."""
 
@@ -63,14 +73,21 @@ class Stencil:
         exist = [k for k, (dy, dx) in enumerate(offsets) if dy < height and abs(dx) < width]
         self.weights = kernel.flatten(1)  # (K, P)
         self.pairs = [(k, offsets[k][0] * width + offsets[k][1]) for k in exist]
+        directions = [(k * self.weights.shape[1], sign * step) for k, step in self.pairs for sign in (1, -1)]
+        # (N, 1) each: where a neighbour's row of weights starts, and how many entries further on it lies.
+        self._rows, self._steps = torch.tensor(directions, dtype=torch.int64).view(-1, 2, 1).unbind(dim=1)
 
     def add_(self, total: Tensor, values: Tensor) -> Tensor:
         """Add to each entry of `total` (P,) the weighted `values` (P,) of its neighbours."""
+        return add_terms_(total, self.terms(total, values))
+
+    def terms(self, total: Tensor, values: Tensor) -> list[Term]:
+        """What `add_terms_` adds up, as views: making them takes as long as adding up a small map."""
+        terms = []
         for k, step in self.pairs:
             weights = self.weights[k, :-step]
-            total[:-step].addcmul_(weights, values[step:])
-            total[step:].addcmul_(weights, values[:-step])
-        return total
+            terms += [(total[:-step], weights, values[step:]), (total[step:], weights, values[:-step])]
+        return terms
 
     def add_equal_(self, total: Tensor, signs: Tensor) -> Tensor:
         """Add to each entry of `total` (P,) the weights of its neighbours of the same sign, 0 being none."""
@@ -82,10 +99,7 @@ class Stencil:
 
     def links(self, entries: Tensor) -> tuple[Tensor, Tensor]:
         """Neighbours of the entries (M,) int64, and their weights: (N, M) each, of weight 0 where none is."""
-        count = self.weights.shape[1]
-        directions = [(k * count, sign * step) for k, step in self.pairs for sign in (1, -1)]
-        rows, steps = torch.tensor(directions, dtype=torch.int64).view(-1, 2, 1).unbind(dim=1)
-        neighbours = entries + steps
-        weights = self.weights.take((torch.minimum(neighbours, entries) + rows).clamp_(min=0))
+        neighbours = entries + self._steps
+        weights = self.weights.take((torch.minimum(neighbours, entries) + self._rows).clamp_(min=0))
         weights *= neighbours >= 0  # a pair that would end beyond the map has weight 0 itself
-        return neighbours.clamp_(0, count - 1), weights
+        return neighbours.clamp_(0, self.weights.shape[1] - 1), weights

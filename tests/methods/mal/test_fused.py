@@ -28,7 +28,7 @@ def check(name, zeta, iterations, kernel):
     data = (arrays["image"], arrays["prob"], arrays.get("box"), settings)
     usual = mean_field._iterate
     expected = mean_field.log_odds(*data)
-    mean_field._iterate = iterate
+    mean_field._iterate = lambda *arguments: iterate(*arguments) or []  # nothing remains to be done
     odds = mean_field.log_odds(*data)
     mean_field._iterate = usual
     torch.testing.assert_close(odds, expected, rtol=0, atol=2e-5)

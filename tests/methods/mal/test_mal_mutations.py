@@ -76,6 +76,7 @@ def check_mean_field(code, load, released, naive):
     images, boxes = smooth[:, :3].clone(), torch.rand(4, 24, 30, generator=draw).mul(8).clamp(max=1)
     images[2:] += 0.2 * torch.randn(2, 3, 24, 30, generator=draw)
     boxes[:, :3] = 0
+    code.mean_field.CPU_PORTION = 24 * 30 * 3  # three images, and one
     for iterations in (2, 9, 30):
         some = released.mean_field.model_copy(update={"iterations": iterations})
         odds = code.mean_field.log_odds(images, smooth[:, 3].sigmoid(), boxes, some)
@@ -152,19 +153,22 @@ MUTATIONS = [
     ("drift", "mean_field", "settings) > 0", "settings) >= 0.1"),
     ("mean_field", "mean_field", "torch.add(odds, unary, out=lost)", "lost.copy_(odds)"),
     ("drift", "mean_field", "torch.add(lost, LOG2_EPSILON, out=against)", "against.fill_(LOG2_EPSILON)"),
-    ("mean_field", "mean_field", "probabilities.float() * boxes", "probabilities.float()"),
-    ("mean_field", "mean_field", "iterations - dense)", "iterations - dense - 1)"),
-    ("mean_field", "stencil", "total[step:].addcmul_(weights, values[:-step])", "pass"),
+    ("mean_field", "mean_field", "probabilities * boxes", "probabilities"),
+    ("mean_field", "mean_field", "iterations - DENSE_ITERATIONS", "iterations - DENSE_ITERATIONS - 1"),
+    ("mean_field", "stencil", ", (total[step:], weights, values[:-step])]", "]"),
     # settled pixels
     ("mean_field", "settled", "alpha=-1", "alpha=0"),
     ("mean_field", "settled", "following >= bounds.high", "following >= bounds.low"),
     ("mean_field", "settled", "following <= bounds.low", "following <= bounds.high"),
     ("mean_field", "settled", "torch.where(up, equal,", "torch.where(up, every,"),
+    ("mean_field", "mean_field", "iterations - dense)", "iterations - dense - 1)"),
+    ("mean_field", "mean_field", "torch.finfo(boxes.dtype).tiny", "0.5"),
+    ("mean_field", "settled", "part.columns + start", "part.columns"),
     ("mean_field", "settled", "slope.pow(iterations)", "slope.pow(iterations - 1)"),
-    ("drift", "settled", "slope = (1 + tip) * scale", "slope = scale"),
-    ("drift", "settled", "+ tip * scale * series", ""),
+    ("drift", "settled", "slope = (1 + tip).mul_(scale)", "slope = scale.clone()"),
+    ("drift", "settled", ".add_(series.mul_(tip).mul_(scale))", ""),
     ("mean_field", "settled", "_times(matrix, lost).add_(lost)", "_times(matrix, lost)"),
-    ("mean_field", "settled", "sum(dim=0).add_(unary[entries])", "sum(dim=0)"),
+    ("mean_field", "settled", "sum(dim=0).add_(unary.take(entries))", "sum(dim=0)"),
     ("mean_field", "settled", "weights.masked_fill_(moving, 0)", "pass"),
 ]
 

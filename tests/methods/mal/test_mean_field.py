@@ -139,9 +139,11 @@ def test_images_smaller_than_the_window(naive_mean_field, published, shape, kern
     assert torch.equal(refine(images, probabilities, boxes, some), expected)
 
 
+@pytest.mark.parametrize("linked", [1, 2**30])
 @pytest.mark.parametrize("portion", [1, 24 * 30 * 2, 2**30])
-def test_a_batch_is_its_images_one_by_one(published, portion, monkeypatch):
+def test_a_batch_is_its_images_one_by_one(published, portion, linked, monkeypatch):
     monkeypatch.setattr(mean_field, "CPU_PORTION", portion)
+    monkeypatch.setattr(mean_field, "LINKED_PORTION", linked)
     images, probabilities, boxes = scene(seed=4, batch=5)
     singles = [
         refine(images[i : i + 1], probabilities[i : i + 1], boxes[i : i + 1], published) for i in range(5)
