@@ -113,7 +113,7 @@ class TestBoxesIn:
             for path in data.rglob("*.json")
             if '"segmentation"' in path.read_text(encoding="utf-8")
         }
-        rows = ("folder_boxinst", "folder_mal", "folder_condinst_mal", "folder_fill", "folder_grabcut")
+        rows = ("folder_boxinst", "folder_mal", "folder_condinst_mal", "folder_fill", "folder_ellipse")
         assert masked == {
             ("own", "labels", "folder_mal_masks"),
             *(("own", "predictions", row) for row in rows),
