@@ -26,7 +26,7 @@ MICRO = {
     "size: 64\n    seed: 1000000": "size: 32\n    seed: 1000000",
     "steps: 800": "steps: 4",
     "steps: 1300": "steps: 6",
-    "steps: 700": "steps: 6",
+    "steps: 500": "steps: 6",
     "batch_size: 8\n      optimizer": "batch_size: 2\n      optimizer",
     "batch_size: 16\n      optimizer": "batch_size: 2\n      optimizer",
     "warmup_steps: 50": "warmup_steps: 2",
