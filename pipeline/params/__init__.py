@@ -20,7 +20,7 @@ from pipeline.params.comparison import (
     Sam,
     TwoMeans,
 )
-from pipeline.params.data import CocoFolder, Labels, Shapes
+from pipeline.params.data import CocoFolder, Labels, Shapes, Split, SplitList
 from pipeline.params.methods import (
     ARCHITECTURES,
     BoxInst,
@@ -75,6 +75,8 @@ __all__ = [
     "Sam",
     "Shapes",
     "ShapesPretraining",
+    "Split",
+    "SplitList",
     "Start",
     "Supervised",
     "TimmWeights",

@@ -35,3 +35,26 @@ class Labels(Section):
 
     kind: Literal["boxes", "masks"]
     split: Literal["train", "val"]
+
+
+class _Split(Section):
+    """Masks of a part of the training images as a label set, and a list of images without labels."""
+
+    pool: Literal["all", "rest"]  # that are unlabelled: all of train, as published, or those without masks
+
+
+class Split(_Split):
+    """The part is drawn: nested for one rule and seed, whatever the percentages."""
+
+    percent: Annotated[float, Field(gt=0, le=100)]  # of the training images
+    rule: Literal["stratified", "uniform"]  # uniform: as published, a class may be missing
+    seed: Seed
+
+
+class SplitList(_Split):
+    """The part is what a text file names.
+
+    A table of its own, since DVC has no dependencies that only some rows have: this one's is `path`.
+    """
+
+    path: str  # relative to the repository

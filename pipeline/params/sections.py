@@ -18,7 +18,7 @@ from pipeline.params.comparison import (
     Run,
     Sam,
 )
-from pipeline.params.data import CocoFolder, Labels, Shapes
+from pipeline.params.data import CocoFolder, Labels, Shapes, Split, SplitList
 from pipeline.params.methods import ARCHITECTURES, Method
 from pipeline.params.networks import Model
 from pipeline.params.starts import Backbone, Start, WeightFile
@@ -31,6 +31,8 @@ class Params(Section):
     generate: dict[Name, Shapes]
     import_coco: dict[Name, CocoFolder]
     labels: dict[Name, Labels]
+    splits: dict[Name, Split]
+    split_lists: dict[Name, SplitList]
     backbones: dict[Name, Backbone]
     weight_files: dict[Name, WeightFile]
     models: dict[Name, Model]
@@ -59,7 +61,7 @@ class Params(Section):
         if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
             raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
         self._check_names("backbones", "weight_files")
-        self._check_names("labels", "pseudo_labels")
+        self._check_names("labels", "splits", "split_lists", "pseudo_labels")
         self._check_names("runs", "baselines", "sam")
         for name, run in self.runs.items():
             self._check_run(name, run)
@@ -77,6 +79,11 @@ class Params(Section):
         return {**self.backbones, **self.weight_files}
 
     @property
+    def partial(self) -> dict[str, Split | SplitList]:
+        """All label sets with the masks of a part of the training images."""
+        return {**self.splits, **self.split_lists}
+
+    @property
     def untrained(self) -> dict[str, Baseline]:
         """All rows of the comparison beside the runs, in the order of params.yaml."""
         return {**self.baselines, **self.sam}
@@ -85,7 +92,7 @@ class Params(Section):
         """What people drew for a label set: pseudo-labels cost what the boxes cost that they are made for."""
         if labels in self.pseudo_labels:
             return self.labels[self.pseudo_labels[labels].labels].kind
-        return self.labels[labels].kind
+        return "masks" if labels in self.partial else self.labels[labels].kind
 
     def _check_names(self, *tables: str) -> None:
         """Rows of these tables write to the same folders."""
@@ -99,7 +106,7 @@ class Params(Section):
         for key, table in (
             ("settings", self.methods),
             ("model", self.models),
-            ("labels", {**self.labels, **self.pseudo_labels}),
+            ("labels", {**self.labels, **self.partial, **self.pseudo_labels}),
             ("backbone", self.starts),
         ):
             _known(f"runs.{name}.{key}", getattr(run, key), table)
@@ -126,7 +133,7 @@ class Params(Section):
             )
 
     def _check_labels(self, name: str, run: Run) -> None:
-        if run.labels in self.pseudo_labels:
+        if run.labels in {**self.partial, **self.pseudo_labels}:
             kind: str = "masks"
         else:
             kind = self.labels[run.labels].kind

@@ -23,6 +23,8 @@ def check(root: Path) -> Params:
     for name, folder in params.import_coco.items():
         for key in ("train_json", "train_images", "val_json", "val_images"):
             _check_path(root, f"import_coco.{name}.{key}", getattr(folder, key), file=key.endswith("json"))
+    for name, split in params.split_lists.items():
+        _check_path(root, f"split_lists.{name}.path", split.path, file=True)
     for name, start in params.weight_files.items():
         _check_path(root, f"weight_files.{name}.path", start.path, file=True)
     for name, sam in params.sam.items():
@@ -32,7 +34,7 @@ def check(root: Path) -> Params:
             _check_model(name, params.models[name], params.predict)
     leaks = find_leaks(read_dag(root), params)
     if leaks:
-        raise UserError(root / "dvc.yaml", "", leaks[0], "a weakly supervised run must not depend on masks")
+        raise UserError(root / "dvc.yaml", "", leaks[0], "a run must not depend on masks beyond its labels")
     write_json(Layout(root, params.benchmark).data / "checked.json", {"checked": True})
     return params
 

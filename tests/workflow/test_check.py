@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.workflow.check import check
-from tests.workflow.repository import add_sam, add_weight_file, copy_pipeline, edit
+from tests.workflow.repository import add_sam, add_split_list, add_weight_file, copy_pipeline, edit
 
 
 @pytest.fixture
@@ -124,6 +124,15 @@ def test_a_weight_file_is_looked_for_before_anything_runs(repository: Path) -> N
     assert "\n" not in str(caught.value)
     (repository / "data").mkdir()
     (repository / "data" / "own.safetensors").touch()
+    check(repository)
+
+
+def test_a_list_of_images_is_looked_for_before_anything_runs(repository: Path) -> None:
+    add_split_list(repository, "listed", "data/list.txt")
+    with pytest.raises(UserError, match=r"split_lists\.listed\.path: 'data/list\.txt' does not exist"):
+        check(repository)
+    (repository / "data").mkdir()
+    (repository / "data" / "list.txt").touch()
     check(repository)
 
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.params import Params
 from pipeline.params_file import load_params
 from pipeline.workflow.dag import Dag, read_dag
-from tests.workflow.repository import add_sam, add_weight_file, copy_pipeline
+from tests.workflow.repository import add_sam, add_split_list, add_splits, add_weight_file, copy_pipeline
 
 # Code that checks, names, stores and reports, but decides no result.  `params.yaml` itself is tracked by key.
 PLUMBING = (
@@ -94,6 +94,8 @@ def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_pipeline(root, tmp_path_factory.mktemp("repository"))
     add_weight_file(folder, "data/own.safetensors")
     add_sam(folder, "data/sam")
+    add_splits(folder, masks_4=4.0)
+    add_split_list(folder, "masks_listed", "data/list.txt")
     return folder
 
 
