@@ -20,7 +20,7 @@ from pipeline.params.comparison import (
     Sam,
     TwoMeans,
 )
-from pipeline.params.data import CocoFolder, Labels, Shapes, Split, SplitList
+from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, Split, SplitList
 from pipeline.params.methods import (
     ARCHITECTURES,
     BoxInst,
@@ -49,6 +49,7 @@ __all__ = [
     "Backbone",
     "Baseline",
     "BoxInst",
+    "CityscapesFolder",
     "Classical",
     "CocoFolder",
     "CondInst",

@@ -30,6 +30,19 @@ class CocoFolder(Section):
     processes: Positive
 
 
+class CityscapesFolder(Section):
+    """Cityscapes in its own layout: `folder` holds leftImg8bit and gtFine, each with train and val."""
+
+    folder: str  # relative to the repository
+    processes: Positive
+
+    def images(self, split: str) -> str:
+        return f"{self.folder}/leftImg8bit/{split}"
+
+    def annotations(self, split: str) -> str:
+        return f"{self.folder}/gtFine/{split}"
+
+
 class Labels(Section):
     """One label file derived from an annotation file: the only thing a training stage sees of it."""
 

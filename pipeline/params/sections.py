@@ -18,7 +18,7 @@ from pipeline.params.comparison import (
     Run,
     Sam,
 )
-from pipeline.params.data import CocoFolder, Labels, Shapes, Split, SplitList
+from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, Split, SplitList
 from pipeline.params.methods import ARCHITECTURES, Method
 from pipeline.params.networks import Model
 from pipeline.params.starts import Backbone, Start, WeightFile
@@ -30,6 +30,7 @@ class Params(Section):
     benchmark: Name
     generate: dict[Name, Shapes]
     import_coco: dict[Name, CocoFolder]
+    import_cityscapes: dict[Name, CityscapesFolder]
     labels: dict[Name, Labels]
     splits: dict[Name, Split]
     split_lists: dict[Name, SplitList]
@@ -48,16 +49,15 @@ class Params(Section):
     @model_validator(mode="after")
     def _references(self) -> Params:
         """Every name that a row mentions must exist, and rows that are compared must fit."""
-        if len(self.generate) + len(self.import_coco) != 1:
-            raise ValueError("generate and import_coco must have exactly one entry in total")
-        derived = f"data/{self.benchmark}"
-        for name, folder in self.import_coco.items():
+        if len(self.datasets) != 1:
+            raise ValueError(
+                "generate, import_coco and import_cityscapes must have exactly one entry in total"
+            )
+        for name, coco in self.import_coco.items():
             for key in ("train_json", "train_images", "val_json", "val_images"):
-                if f"{getattr(folder, key)}/".startswith(f"{derived}/"):
-                    raise ValueError(
-                        f"import_coco.{name}.{key} lies in {derived}, where the benchmark's results go;"
-                        " give the benchmark another name than the data's folder"
-                    )
+                self._check_source(f"import_coco.{name}.{key}", getattr(coco, key))
+        for name, cityscapes in self.import_cityscapes.items():
+            self._check_source(f"import_cityscapes.{name}.folder", cityscapes.folder)
         if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
             raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
         self._check_names("backbones", "weight_files")
@@ -72,6 +72,12 @@ class Params(Section):
         for name, sam in self.sam.items():
             self._check_baseline(f"sam.{name}", sam)
         return self
+
+    @property
+    def datasets(self) -> list[tuple[str, Shapes | CocoFolder | CityscapesFolder]]:
+        """All rows of datasets with their names; one, in valid params."""
+        tables = (self.generate, self.import_coco, self.import_cityscapes)
+        return [(name, row) for table in tables for name, row in table.items()]
 
     @property
     def starts(self) -> dict[str, Start]:
@@ -93,6 +99,14 @@ class Params(Section):
         if labels in self.pseudo_labels:
             return self.labels[self.pseudo_labels[labels].labels].kind
         return "masks" if labels in self.partial else self.labels[labels].kind
+
+    def _check_source(self, key: str, path: str) -> None:
+        derived = f"data/{self.benchmark}"
+        if f"{path}/".startswith(f"{derived}/"):
+            raise ValueError(
+                f"{key} lies in {derived}, where the benchmark's results go;"
+                " give the benchmark another name than the data's folder"
+            )
 
     def _check_names(self, *tables: str) -> None:
         """Rows of these tables write to the same folders."""

@@ -211,14 +211,13 @@ def _predictions(layout: Layout, row: Row) -> Predictions:
 
 def _summary(layout: Layout, params: Params) -> DataSummary:
     summary = read_json(layout.summary)
-    sources = {**params.generate, **params.import_coco}
     instances: dict[str, dict[str, int]] = {}
     for split, counts in summary["splits"].items():
         names = category_names(counts)
         for category in counts["categories"]:
             instances.setdefault(names[category["id"]], {})[split] = category["instances"]
     return DataSummary(
-        {f"{name}.{key}": value for name, row in sources.items() for key, value in row.model_dump().items()},
+        {f"{name}.{key}": value for name, row in params.datasets for key, value in row.model_dump().items()},
         {split: _counts(counts) for split, counts in summary["splits"].items()},
         instances,
         tuple(summary["warnings"]),

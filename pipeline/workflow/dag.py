@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 
 # Stages that read masks and hand on something without: images alone, or boxes alone.
-_IMAGE_SOURCES = ("generate@", "import_coco@")
+_IMAGE_SOURCES = ("generate@", "import_coco@", "import_cityscapes@")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ def mask_files(params: Params) -> set[str]:
     files |= {f"{data}/labels/{name}" for name in params.partial}
     for folder in params.import_coco.values():
         files |= {folder.train_json, folder.val_json}
+    for cityscapes in params.import_cityscapes.values():
+        files |= {cityscapes.annotations(split) for split in ("train", "val")}
     return files
 
 

@@ -25,6 +25,16 @@ def edit(repository: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+def import_from(repository: Path, table: str, row: str) -> None:
+    """Take the dataset from a row `mine` of import_coco or import_cityscapes, in place of the scenes."""
+    path = repository / "params.yaml"
+    head, tail = path.read_text(encoding="utf-8").split("generate:\n", 1)
+    tail = tail[tail.index("import_coco: {}") :]
+    assert f"{table}: {{}}" in tail
+    tail = tail.replace(f"{table}: {{}}", f"{table}:\n  mine: {row}", 1)
+    path.write_text(f"{head}generate: {{}}\n{tail}", encoding="utf-8")
+
+
 def add_weight_file(repository: Path, path: str) -> None:
     """The run boxinst starts from the weights in `path`, a row of weight_files called `own`."""
     edit(repository, "weight_files: {}", f"weight_files:\n  own: {{architecture: small, path: {path}}}")

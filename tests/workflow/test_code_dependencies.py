@@ -11,7 +11,14 @@ import pytest
 from pipeline.params import Params
 from pipeline.params_file import load_params
 from pipeline.workflow.dag import Dag, read_dag
-from tests.workflow.repository import add_sam, add_split_list, add_splits, add_weight_file, copy_pipeline
+from tests.workflow.repository import (
+    add_sam,
+    add_split_list,
+    add_splits,
+    add_weight_file,
+    copy_pipeline,
+    import_from,
+)
 
 # Code that checks, names, stores and reports, but decides no result.  `params.yaml` itself is tracked by key.
 PLUMBING = (
@@ -31,6 +38,7 @@ PLUMBING = (
 # Imported for one function, or by the table of methods, without being run.
 NOT_RUN = {
     "generate": (
+        "pipeline/data/cityscapes.py",
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
@@ -38,6 +46,7 @@ NOT_RUN = {
         "pipeline/data/lvis.py",
     ),
     "backbones": (
+        "pipeline/data/cityscapes.py",
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
@@ -87,6 +96,8 @@ NOT_RUN = {
     ),
     "report": ("pipeline/evaluation/rle.py",),
 }
+NOT_RUN["import_coco"] = ("pipeline/data/cityscapes.py",)
+NOT_RUN["import_cityscapes"] = ("pipeline/data/coco_annotations.py", "pipeline/data/lvis.py")
 NOT_RUN["weight_files"] = NOT_RUN["backbones"]
 
 
@@ -149,6 +160,20 @@ def test_stages_depend_on_the_code_they_run(root: Path, dag: Dag, params: Params
             if code:
                 missing[stage.name] = sorted(code)
     assert missing == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("import_coco", "{train_json: a, train_images: b, val_json: c, val_images: d, processes: 1}"),
+        ("import_cityscapes", "{folder: data/streets, processes: 1}"),
+    ],
+)
+def test_imports_depend_on_the_code_they_run(root: Path, tmp_path: Path, table: str, row: str) -> None:
+    import_from(copy_pipeline(root, tmp_path), table, row)
+    stage = read_dag(tmp_path)[f"{table}@mine"]
+    by = (*stage.deps, *PLUMBING, *NOT_RUN[table])
+    assert [path for path in code_of(root / "stages" / f"{table}.py", root) if not covered(path, by)] == []
 
 
 def test_exceptions_still_exist(root: Path) -> None:

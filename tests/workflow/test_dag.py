@@ -25,6 +25,7 @@ from tests.workflow.repository import (
     add_splits,
     add_weight_file,
     copy_pipeline,
+    import_from,
     train_on,
 )
 
@@ -208,6 +209,15 @@ def test_a_part_of_the_masks_is_a_leak_for_boxes(
 ) -> None:
     dag, params = partly_labelled
     assert find_leaks(with_dep(dag, stage, f"data/demo/labels/{labels}/labels.json"), params)
+
+
+@pytest.mark.parametrize("part", ["data/streets", "data/streets/gtFine", "data/streets/gtFine/train"])
+def test_masks_in_a_folder_of_cityscapes_are_found(repository: Path, part: str) -> None:
+    import_from(repository, "import_cityscapes", "{folder: data/streets, processes: 1}")
+    dag, params = read_dag(repository), load_params(repository / "params.yaml")
+    assert find_leaks(dag, params) == []
+    assert dependencies(dag)["labels@boxes"] == {"import_cityscapes@mine"}
+    assert any(part in leak for leak in find_leaks(with_dep(dag, "train@boxinst", part), params))
 
 
 def test_masks_are_where_the_test_looks(dag: Dag, params: Params) -> None:
