@@ -162,6 +162,7 @@ def test_a_run_on_a_part_of_the_masks_sees_that_part(partly_labelled: tuple[Dag,
     before = dependencies(dag)
     assert before["train@mask_rcnn"] == {"generate@shapes", "splits@masks_4", "backbones@shapes_pretrained"}
     assert {"splits@masks_10", "split_lists@masks_listed"} <= before["report@demo"]
+    assert {f"{data}/labels/masks_4", f"{data}/labels/masks_listed"} <= mask_files(params)
     for path in mask_files(params):
         assert list(producers(dag, path)), path
 
