@@ -32,6 +32,10 @@ class Layout:
     def labels(self, name: str) -> Path:
         return self.data / "labels" / name / "labels.json"
 
+    def unlabelled(self, name: str) -> Path:
+        """The images without labels, of a label set with masks of a part of the images."""
+        return self.labels(name).with_name("unlabelled.json")
+
     def backbone(self, name: str) -> Path:
         return self.data / "backbones" / name
 
@@ -54,6 +58,10 @@ class Layout:
     def label_metrics(self, name: str) -> Path:
         """How good a set of pseudo-labels is."""
         return self.reports / "metrics" / "labels" / f"{name}.json"
+
+    def split_metrics(self, name: str) -> Path:
+        """How much of the training images a split labels."""
+        return self.reports / "metrics" / "splits" / f"{name}.json"
 
     def separation(self, run: str) -> Path:
         """How well the encoder of a labeler separates object and background."""

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.params import Split
 from pipeline.params_file import load_params
+from tests.workflow.repository import add_splits, copy_pipeline, train_on
 
 
 def edited(root: Path, tmp_path: Path, old: str, new: str) -> Path:
@@ -114,6 +116,27 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
             "weight_files:\n  own: {architecture: small}",
             ["weight_files.own.path: missing"],
         ),
+        (
+            "splits: {}",
+            "splits:\n  few: {percent: 0, rule: stratified, seed: 0, pool: all}",
+            ["splits.few.percent: 0", "greater than 0"],
+        ),
+        (
+            "splits: {}",
+            "splits:\n  few: {percent: 1, rule: random, seed: 0, pool: others}",
+            ["splits.few.rule: 'random'", "'stratified' or 'uniform'", "splits.few.pool: 'others'"],
+        ),
+        (
+            "splits: {}",
+            "splits:\n  masks: {percent: 1, rule: uniform, seed: 0, pool: rest}",
+            ["masks is both in labels and in splits; rename one"],
+        ),
+        (
+            "split_lists: {}",
+            "split_lists:\n  mal_masks: {path: list.txt, pool: rest}",
+            ["mal_masks is both in split_lists and in pseudo_labels; rename one"],
+        ),
+        ("split_lists: {}", "split_lists:\n  few: {pool: all}", ["split_lists.few.path: missing"]),
         ("import_coco: {}", "import_coco:", ["import_coco: None", "a table; an empty one is {}"]),
         ("seeds: [0]", "seeds: 0", ["runs.oracle.seeds: 0", "must be a list"]),
         ("seeds: [0]", "seeds: [4294967296]", ["runs.oracle.seeds.0: 4294967296", "less than"]),
@@ -168,6 +191,22 @@ def test_mistakes_are_one_line_with_key_and_remedy(
     assert "\n" not in message
     for part in expected:
         assert part in message, message
+
+
+@pytest.mark.parametrize(("run", "old", "accepted"), [("oracle", "masks", True), ("boxinst", "boxes", False)])
+def test_a_part_of_the_masks_is_a_label_set_of_masks(
+    root: Path, tmp_path: Path, run: str, old: str, accepted: bool
+) -> None:
+    copy_pipeline(root, tmp_path)
+    add_splits(tmp_path, few=0.4)
+    train_on(tmp_path, run, old, "few")
+    if accepted:
+        params = load_params(tmp_path / "params.yaml")
+        assert params.supervision(params.runs[run].labels) == "masks"
+        assert params.partial["few"] == Split(percent=0.4, rule="stratified", seed=0, pool="all")
+    else:
+        with pytest.raises(UserError, match=r"runs\.boxinst\.labels: few holds masks, and boxinst trains on"):
+            load_params(tmp_path / "params.yaml")
 
 
 def test_supervised_trains_either_architecture_and_boxinst_condinst_alone(root: Path, tmp_path: Path) -> None:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tqdm import tqdm
-
+from pipeline.data.file_pool import map_files
 from pipeline.data.findings import Findings
 from pipeline.data.images import ImageRecord, is_inside, leaves_folder, read_inside
 from pipeline.data.pixels import ImageError, decode_image
 from pipeline.data.values import is_id, is_number, is_text, show, show_name
 from pipeline.errors import UserError
 
-CHUNK = 32  # files per task: enough to hide the cost of passing a task to a process
-FEW = 500  # files that are checked before a second process would have started
+CHUNK, FEW = 32, 500  # see map_files
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
@@ -99,22 +95,8 @@ def clean_images(
 
 def check_files(folder: Path, names: list[str], processes: int) -> Iterator[FileReport]:
     """Read and decode every file once; reports in the order of `names`, with a progress bar."""
-    folders = [os.path.realpath(folder)] * len(names)
-    bar = {"total": len(names), "desc": "checking images", "unit": "image", "disable": None}
-    if processes == 1 or len(names) <= FEW:
-        yield from tqdm(map(check_file, folders, names), **bar)
-        return
-    # spawn: a forked copy of a process with threads (any numeric library's) may hang
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from tqdm(pool.map(check_file, folders, names, chunksize=CHUNK), **bar)
-        except BrokenProcessPool:
-            raise UserError(
-                folder,
-                "",
-                "the image check was killed, as happens when memory runs out",
-                "lower processes in params.yaml",
-            ) from None
+    check = partial(check_file, os.path.realpath(folder))
+    return map_files(check, names, processes, folder=folder, few=FEW, chunk=CHUNK)
 
 
 def check_file(folder: str, name: str) -> FileReport:

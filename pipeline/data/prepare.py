@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.cityscapes import read_cityscapes
 from pipeline.data.coco import CheckedCoco, read_coco
 from pipeline.data.images import leaves_folder, write_folder_store
 from pipeline.data.values import show_name
 from pipeline.errors import UserError
 from pipeline.files import write_json
-from pipeline.params import CocoFolder
+from pipeline.params import CityscapesFolder, CocoFolder
 
 Coco = dict[str, Any]
 SMALL, LARGE = 32**2, 96**2  # areas in pixels that part COCO's small, medium and large objects
@@ -33,11 +34,27 @@ def import_coco(params: CocoFolder, root: Path, out: Path) -> dict[str, Any]:
         split: read_coco(root / json, root / images, params.processes)
         for split, (json, images) in sources.items()
     }
+    return _write_checked(checked, {split: images for split, (_, images) in sources.items()}, out)
+
+
+def import_cityscapes(params: CityscapesFolder, root: Path, out: Path) -> dict[str, Any]:
+    """Check Cityscapes and write the same files as `import_coco`, with the same arguments and errors."""
+    _check_path("import_cityscapes: folder", params.folder)
+    folders = {split: params.images(split) for split in ("train", "val")}
+    checked = {
+        split: read_cityscapes(root / images, root / params.annotations(split), params.processes)
+        for split, images in folders.items()
+    }
+    return _write_checked(checked, folders, out)
+
+
+def _write_checked(checked: dict[str, CheckedCoco], folders: dict[str, str], out: Path) -> dict[str, Any]:
+    """Write the prepared folder `out`; folders: of each split's images, relative to the repository."""
     warnings = [line for split in checked.values() for line in split.warnings]
     warnings += _align_categories(checked) + _leaks(checked) + _missing_figures(checked)
     summary = _summary({split: content.coco for split, content in checked.items()}, warnings)
     for split, content in checked.items():  # nothing is written before everything has been computed
-        write_folder_store(out / split, sources[split][1], content.images)
+        write_folder_store(out / split, folders[split], content.images)
         write_split(out, split, content.coco)
     write_json(out / "summary.json", summary)
     return summary

@@ -18,8 +18,8 @@ def make_labels(annotations: dict[str, Any], kind: Kind, source: object = "annot
     annotations stay in the list.  info.left_out counts what was left out.
     Raises UserError when masks are asked for and there are none.
     """
-    usable = [row for row in annotations["annotations"] if _is_usable(row, kind)]
-    unused = [row for row in annotations["annotations"] if not _is_usable(row, kind)]
+    usable = [row for row in annotations["annotations"] if is_usable(row, kind)]
+    unused = [row for row in annotations["annotations"] if not is_usable(row, kind)]
     left_out = {
         "crowds": sum(row["iscrowd"] for row in unused),
         "without_mask": sum(not row["iscrowd"] for row in unused),
@@ -42,7 +42,8 @@ def make_labels(annotations: dict[str, Any], kind: Kind, source: object = "annot
     }
 
 
-def _is_usable(row: dict[str, Any], kind: Kind) -> bool:
+def is_usable(row: dict[str, Any], kind: Kind) -> bool:
+    """Whether an annotation is in a label file of this kind."""
     return kind == "boxes" or ("segmentation" in row and not row["iscrowd"])
 
 

@@ -21,7 +21,7 @@ from pipeline.params.comparison import (
     Sam,
     TwoMeans,
 )
-from pipeline.params.data import CocoFolder, Labels, Shapes
+from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, Split, SplitList
 from pipeline.params.methods import (
     ARCHITECTURES,
     BoxInst,
@@ -50,6 +50,7 @@ __all__ = [
     "Backbone",
     "Baseline",
     "BoxInst",
+    "CityscapesFolder",
     "Classical",
     "CocoFolder",
     "CondInst",
@@ -77,6 +78,8 @@ __all__ = [
     "Sam",
     "Shapes",
     "ShapesPretraining",
+    "Split",
+    "SplitList",
     "Start",
     "Supervised",
     "TimmWeights",

@@ -30,8 +30,44 @@ class CocoFolder(Section):
     processes: Positive
 
 
+class CityscapesFolder(Section):
+    """Cityscapes in its own layout: `folder` holds leftImg8bit and gtFine, each with train and val."""
+
+    folder: str  # relative to the repository
+    processes: Positive
+
+    def images(self, split: str) -> str:
+        return f"{self.folder}/leftImg8bit/{split}"
+
+    def annotations(self, split: str) -> str:
+        return f"{self.folder}/gtFine/{split}"
+
+
 class Labels(Section):
     """One label file derived from an annotation file: the only thing a training stage sees of it."""
 
     kind: Literal["boxes", "masks"]
     split: Literal["train", "val"]
+
+
+class _Split(Section):
+    """Masks of a part of the training images as a label set, and a list of images without labels."""
+
+    pool: Literal["all", "rest"]  # that are unlabelled: all of train, as published, or those without masks
+
+
+class Split(_Split):
+    """The part is drawn: nested for one rule and seed, whatever the percentages."""
+
+    percent: Annotated[float, Field(gt=0, le=100)]  # of the training images
+    rule: Literal["stratified", "uniform"]  # uniform: as published, a class may be missing
+    seed: Seed
+
+
+class SplitList(_Split):
+    """The part is what a text file names.
+
+    A table of its own, since DVC has no dependencies that only some rows have: this one's is `path`.
+    """
+
+    path: str  # relative to the repository

@@ -18,7 +18,7 @@ from pipeline.params.comparison import (
     Run,
     Sam,
 )
-from pipeline.params.data import CocoFolder, Labels, Shapes
+from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, Split, SplitList
 from pipeline.params.methods import ARCHITECTURES, Method
 from pipeline.params.networks import Model
 from pipeline.params.starts import Backbone, Start, WeightFile
@@ -30,7 +30,10 @@ class Params(Section):
     benchmark: Name
     generate: dict[Name, Shapes]
     import_coco: dict[Name, CocoFolder]
+    import_cityscapes: dict[Name, CityscapesFolder]
     labels: dict[Name, Labels]
+    splits: dict[Name, Split]
+    split_lists: dict[Name, SplitList]
     backbones: dict[Name, Backbone]
     weight_files: dict[Name, WeightFile]
     models: dict[Name, Model]
@@ -47,20 +50,19 @@ class Params(Section):
     @model_validator(mode="after")
     def _references(self) -> Params:
         """Every name that a row mentions must exist, and rows that are compared must fit."""
-        if len(self.generate) + len(self.import_coco) != 1:
-            raise ValueError("generate and import_coco must have exactly one entry in total")
-        derived = f"data/{self.benchmark}"
-        for name, folder in self.import_coco.items():
+        if len(self.datasets) != 1:
+            raise ValueError(
+                "generate, import_coco and import_cityscapes must have exactly one entry in total"
+            )
+        for name, coco in self.import_coco.items():
             for key in ("train_json", "train_images", "val_json", "val_images"):
-                if f"{getattr(folder, key)}/".startswith(f"{derived}/"):
-                    raise ValueError(
-                        f"import_coco.{name}.{key} lies in {derived}, where the benchmark's results go;"
-                        " give the benchmark another name than the data's folder"
-                    )
+                self._check_source(f"import_coco.{name}.{key}", getattr(coco, key))
+        for name, cityscapes in self.import_cityscapes.items():
+            self._check_source(f"import_cityscapes.{name}.folder", cityscapes.folder)
         if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
             raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
         self._check_names("backbones", "weight_files")
-        self._check_names("labels", "pseudo_labels")
+        self._check_names("labels", "splits", "split_lists", "pseudo_labels")
         self._check_names("runs", "baselines", "sam")
         for name, run in self.runs.items():
             self._check_run(name, run)
@@ -74,9 +76,20 @@ class Params(Section):
         return self
 
     @property
+    def datasets(self) -> list[tuple[str, Shapes | CocoFolder | CityscapesFolder]]:
+        """All rows of datasets with their names; one, in valid params."""
+        tables = (self.generate, self.import_coco, self.import_cityscapes)
+        return [(name, row) for table in tables for name, row in table.items()]
+
+    @property
     def starts(self) -> dict[str, Start]:
         """All that runs name as their backbone."""
         return {**self.backbones, **self.weight_files}
+
+    @property
+    def partial(self) -> dict[str, Split | SplitList]:
+        """All label sets with the masks of a part of the training images."""
+        return {**self.splits, **self.split_lists}
 
     @property
     def untrained(self) -> dict[str, Baseline]:
@@ -87,7 +100,15 @@ class Params(Section):
         """What people drew for a label set: pseudo-labels cost what the boxes cost that they are made for."""
         if labels in self.pseudo_labels:
             return self.labels[self.pseudo_labels[labels].labels].kind
-        return self.labels[labels].kind
+        return "masks" if labels in self.partial else self.labels[labels].kind
+
+    def _check_source(self, key: str, path: str) -> None:
+        derived = f"data/{self.benchmark}"
+        if f"{path}/".startswith(f"{derived}/"):
+            raise ValueError(
+                f"{key} lies in {derived}, where the benchmark's results go;"
+                " give the benchmark another name than the data's folder"
+            )
 
     def _check_names(self, *tables: str) -> None:
         """Rows of these tables write to the same folders."""
@@ -101,7 +122,7 @@ class Params(Section):
         for key, table in (
             ("settings", self.methods),
             ("model", self.models),
-            ("labels", {**self.labels, **self.pseudo_labels}),
+            ("labels", {**self.labels, **self.partial, **self.pseudo_labels}),
             ("backbone", self.starts),
         ):
             _known(f"runs.{name}.{key}", getattr(run, key), table)
@@ -128,7 +149,7 @@ class Params(Section):
             )
 
     def _check_labels(self, name: str, run: Run) -> None:
-        if run.labels in self.pseudo_labels:
+        if run.labels in {**self.partial, **self.pseudo_labels}:
             kind: str = "masks"
         else:
             kind = self.labels[run.labels].kind

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.data import Difference, ReportData, Row
-from pipeline.report.words import number, span, unit
+from pipeline.report.words import number, percentage, span, unit
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,11 @@ def columns(data: ReportData) -> list[Column]:
 
 
 def sees(row: Row) -> str:
-    """What supervision a row had, for people: "boxes", "boxes, through mal", "boxes, no training"."""
+    """What supervision a row had, for people: "masks, 4 %", "boxes, through mal", "boxes, no training"."""
+    share = [percentage(row.labelled_fraction or 0)] if row.is_partial else []
     through = [f"through {row.through}"] if row.through else []
     untrained = ["no training"] if row.kind == "baseline" else []
-    return ", ".join([row.supervision, *through, *untrained])
+    return ", ".join([row.supervision, *share, *through, *untrained])
 
 
 @dataclass(frozen=True)

@@ -48,14 +48,15 @@ class Separation:
 class Row:
     """One row of the comparison: a trained run, or a baseline without training.
 
-    supervision: "masks" or "boxes", what people annotated; through: the run whose pseudo-labels of them it
-    is trained on, or ""; separation: of the runs that params.yaml lists for it; oracle: a row's name, its
-    own for an oracle, or "none"; metrics: METRICS -> percent, mean over seeds, None where it could not be
-    computed; headline: the metric that seed_scores (of each seed), interval, retention (percent of the
-    oracle's), per_category (class -> percent) and the differences are about: box_AP when the objects of val
-    have no masks, mask_iou of a run that gives masks to given boxes; not_computed: one line per figure that
-    is missing, with the reason; settings: section -> key -> value, as in params.yaml; environment: versions
-    and hardware that trained it.
+    supervision: "masks" or "boxes", what people annotated; labelled_fraction: of the training images, for
+    which they did so, None of a baseline on the boxes of a run that has them for all; through: the run whose
+    pseudo-labels of them it is trained on, or ""; separation: of the runs that params.yaml lists for it;
+    oracle: a row's name, its own for an oracle, or "none"; metrics: METRICS -> percent, mean over seeds, None
+    where it could not be computed; headline: the metric that seed_scores (of each seed), interval, retention
+    (percent of the oracle's), per_category (class -> percent) and the differences are about: box_AP when the
+    objects of val have no masks, mask_iou of a run that gives masks to given boxes; not_computed: one line
+    per figure that is missing, with the reason; settings: section -> key -> value, as in params.yaml;
+    environment: versions and hardware that trained it.
     """
 
     name: str
@@ -99,6 +100,16 @@ class Row:
     def is_oracle(self) -> bool:
         """Whether the row is its own oracle: the full supervision that others are measured against."""
         return self.oracle == self.name
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether people annotated a part of the training images only."""
+        return self.labelled_fraction is not None and self.labelled_fraction < 1
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether people gave less than the masks of all training images."""
+        return self.supervision != "masks" or self.is_partial
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _row(layout: Layout, params: Params, comparison: dict[str, Any], name: str) 
     }
     if name in params.runs:
         return Row(**figures, **_of_run(layout, params, name, params.runs[name]))
-    return Row(**figures, **_of_baseline(params, params.untrained[name]))
+    return Row(**figures, **_of_baseline(layout, params, params.untrained[name]))
 
 
 def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
@@ -124,6 +124,8 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
     }
     if run.labels in params.pseudo_labels:
         sections["pseudo_labels"] = params.pseudo_labels[run.labels]
+    if run.labels in params.partial:
+        sections["split"] = params.partial[run.labels]
     supervision, through = _supervision(params, run.labels)
     return {
         "title": run.title,
@@ -136,7 +138,7 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
         "through": through,
         "separation": load_separation(layout, name) if name in params.separation else None,
         "seeds": run.seeds,
-        "labelled_fraction": 1.0,
+        "labelled_fraction": _labelled_fraction(layout, params, run.labels),
         "train_images": model["train_images"],
         "params_million": model["parameters"] / 1e6,
         "settings": {key: section.model_dump() for key, section in sections.items()},
@@ -144,10 +146,11 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
     }
 
 
-def _of_baseline(params: Params, baseline: Baseline) -> dict[str, Any]:
+def _of_baseline(layout: Layout, params: Params, baseline: Baseline) -> dict[str, Any]:
     """A baseline has the supervision, task and seeds of the run whose boxes it fills, and no network."""
     source = params.runs[baseline.detections]
     supervision, through = _supervision(params, source.labels)
+    fraction = _labelled_fraction(layout, params, source.labels)
     return {
         "title": baseline.title,
         "kind": "baseline",
@@ -158,6 +161,7 @@ def _of_baseline(params: Params, baseline: Baseline) -> dict[str, Any]:
         "supervision": supervision,
         "through": through,
         "seeds": source.seeds,
+        "labelled_fraction": fraction if fraction < 1 else None,
         "settings": {"baseline": baseline.model_dump()},
     }
 
@@ -166,6 +170,14 @@ def _supervision(params: Params, labels: str) -> tuple[str, str]:
     """What people annotated for a label set, and the run that made its masks of that, "" for none."""
     made = params.pseudo_labels.get(labels)
     return params.supervision(labels), made.labeler if made else ""
+
+
+def _labelled_fraction(layout: Layout, params: Params, labels: str) -> float:
+    """Of all training images, the share that people annotated for a label set."""
+    if labels not in params.partial:
+        return 1.0
+    split = read_json(layout.split_metrics(labels))
+    return float(split["images"] / split["of"])
 
 
 def _differences(items: list[dict[str, Any]], figure: str) -> tuple[Difference, ...]:
@@ -204,14 +216,13 @@ def _predictions(layout: Layout, row: Row) -> Predictions:
 
 def _summary(layout: Layout, params: Params) -> DataSummary:
     summary = read_json(layout.summary)
-    sources = {**params.generate, **params.import_coco}
     instances: dict[str, dict[str, int]] = {}
     for split, counts in summary["splits"].items():
         names = category_names(counts)
         for category in counts["categories"]:
             instances.setdefault(names[category["id"]], {})[split] = category["instances"]
     return DataSummary(
-        {f"{name}.{key}": value for name, row in sources.items() for key, value in row.model_dump().items()},
+        {f"{name}.{key}": value for name, row in params.datasets for key, value in row.model_dump().items()},
         {split: _counts(counts) for split, counts in summary["splits"].items()},
         instances,
         tuple(summary["warnings"]),

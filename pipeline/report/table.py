@@ -49,7 +49,8 @@ def results_csv(data: ReportData) -> str:
 
     AP, IoU and retention in percent, means over the seeds listed in `seed`; empty = does not apply or could
     not be computed.  `ci_*` is the 95 % interval of AP or, of a row that gives masks to given boxes, of mask
-    IoU.  `supervision` is what people annotated, `labels` the label set that was trained on.
+    IoU.  `supervision` is what people annotated, `labelled_fraction` for which share of the training
+    images, `labels` the label set that was trained on.
     """
     return csv_text(RESULTS, [_result(row) for row in data.rows])
 

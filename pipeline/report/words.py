@@ -25,6 +25,17 @@ def unit(headline: str) -> str:
     return "AP" if headline == "AP" else HEADLINES[headline]
 
 
+def percentage(fraction: float) -> str:
+    """A share of the images for people: "4 %", "0.4 %", "4.84 %"."""
+    return f"{100 * fraction:.3g} %"
+
+
+def annotated(row: Row) -> str:
+    """What people annotated for a row, in a sentence: "boxes", "masks of 4 % of the images"."""
+    share = f" of {percentage(row.labelled_fraction or 0)} of the images" if row.is_partial else ""
+    return f"{row.supervision}{share}"
+
+
 def quoted(row: Row) -> str:
     """A row's title in quotation marks, since it may be several words with commas."""
     return f"“{row.title}”"
@@ -33,7 +44,7 @@ def quoted(row: Row) -> str:
 def leading_row(data: ReportData) -> Row | None:
     """The weakly supervised run with the best headline figure; else the best run; None without any."""
     runs = [row for row in data.headline_rows if row.kind == "run" and row.score is not None]
-    weak = [row for row in runs if not row.is_oracle and row.supervision != "masks"]
+    weak = [row for row in runs if not row.is_oracle and row.is_weak]
     return max(weak or runs, key=lambda row: row.score or 0.0, default=None)
 
 
@@ -75,13 +86,14 @@ def _headline(data: ReportData, best: Row) -> str:
         known = best.is_oracle or not best.detects  # masks in given boxes have no oracle
         lacks = "" if known else "; what share of an oracle's that is, is not known"
         reached = f"{number(best.score)} {data.headline}{_inside(best)}{lacks}"
-        return f"{quoted(best)}, trained on {best.supervision}{_through(data, best)}, reaches {reached}."
+        return f"{quoted(best)}, trained on {annotated(best)}{_through(data, best)}, reaches {reached}."
     oracle = data.row(best.oracle)
     inside = f"; 95 % interval {span(best.retention_interval, 0)} %" if best.retention_interval else ""
+    alone = "" if best.is_partial else " alone"  # images without labels may be used, too
     return (
-        f"{quoted(best)}, trained on {best.supervision} alone{_through(data, best)}, reaches"
+        f"{quoted(best)}, trained on {annotated(best)}{alone}{_through(data, best)}, reaches"
         f" {number(best.retention, 0)} % of"
-        f" its oracle {quoted(oracle)}, trained on {oracle.supervision}"
+        f" its oracle {quoted(oracle)}, trained on {annotated(oracle)}"
         f" ({number(best.score)} of {number(oracle.score)} {data.headline}{inside})."
     )
 

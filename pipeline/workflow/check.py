@@ -23,6 +23,12 @@ def check(root: Path) -> Params:
     for name, folder in params.import_coco.items():
         for key in ("train_json", "train_images", "val_json", "val_images"):
             _check_path(root, f"import_coco.{name}.{key}", getattr(folder, key), file=key.endswith("json"))
+    for name, cityscapes in params.import_cityscapes.items():
+        for folder_of in (cityscapes.images, cityscapes.annotations):
+            for part in ("train", "val"):
+                _check_path(root, f"import_cityscapes.{name}.folder", folder_of(part), file=False)
+    for name, split in params.split_lists.items():
+        _check_path(root, f"split_lists.{name}.path", split.path, file=True)
     for name, start in params.weight_files.items():
         _check_path(root, f"weight_files.{name}.path", start.path, file=True)
     for name, sam in params.sam.items():
@@ -32,7 +38,7 @@ def check(root: Path) -> Params:
             _check_model(name, params.models[name], params.predict)
     leaks = find_leaks(read_dag(root), params)
     if leaks:
-        raise UserError(root / "dvc.yaml", "", leaks[0], "a weakly supervised run must not depend on masks")
+        raise UserError(root / "dvc.yaml", "", leaks[0], "a run must not depend on masks beyond its labels")
     write_json(Layout(root, params.benchmark).data / "checked.json", {"checked": True})
     return params
 

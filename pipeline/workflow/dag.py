@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 
 # Stages that read masks and hand on something without: images alone, or boxes alone.
-_IMAGE_SOURCES = ("generate@", "import_coco@")
+_IMAGE_SOURCES = ("generate@", "import_coco@", "import_cityscapes@")
 
 
 @dataclass(frozen=True)
@@ -79,29 +79,37 @@ def mask_files(params: Params) -> set[str]:
     data = f"data/{params.benchmark}"
     files = {f"{data}/prepared/annotations"}
     files |= {f"{data}/labels/{name}" for name, labels in params.labels.items() if labels.kind == "masks"}
+    files |= {f"{data}/labels/{name}" for name in params.partial}
     for folder in params.import_coco.values():
         files |= {folder.train_json, folder.val_json}
+    for cityscapes in params.import_cityscapes.values():
+        files |= {cityscapes.annotations(split) for split in ("train", "val")}
     return files
 
 
 def find_leaks(dag: Dag, params: Params) -> list[str]:
-    """Ways in which a run or a label set without mask supervision could reach masks; empty without any.
+    """Ways in which a run or a label set could reach masks that it must not see; empty without any.
 
-    Walks back from each training and prediction stage, and each labelling, over every file.  The walk ends
-    at stages that turn masks into weaker labels (`labels@` of another kind than masks) or that pack images.
+    Supervision by boxes must reach no masks at all; by masks of a part of the images, those of its own label
+    set alone, not even another part.  Walks back from each training and prediction stage, and each labelling,
+    over every file.  The walk ends at stages that turn masks into what may be seen (`labels@` of another kind
+    than masks, `splits@` of the run's own label set) or that pack images.
     """
     masks = mask_files(params)
     gates = {f"labels@{name}" for name, labels in params.labels.items() if labels.kind != "masks"}
-    starts = [
-        f"{stage}@{run}"
-        for run, row in params.runs.items()
-        if params.supervision(row.labels) != "masks"
-        for stage in ("train", "predict")
-    ]
-    starts += [
-        f"pseudo_labels@{name}" for name in params.pseudo_labels if params.supervision(name) != "masks"
-    ]
-    return [leak for start in starts for leak in _walk(dag, start, masks, gates)]
+    leaks = []
+    for run, row in params.runs.items():
+        starts = (f"train@{run}", f"predict@{run}")
+        if row.labels in params.partial:
+            others = masks - {f"data/{params.benchmark}/labels/{row.labels}"}
+            own = {f"splits@{row.labels}", f"split_lists@{row.labels}"}
+            leaks += [leak for start in starts for leak in _walk(dag, start, others, gates | own)]
+        elif params.supervision(row.labels) != "masks":
+            leaks += [leak for start in starts for leak in _walk(dag, start, masks, gates)]
+    for name in params.pseudo_labels:
+        if params.supervision(name) != "masks":
+            leaks += _walk(dag, f"pseudo_labels@{name}", masks, gates)
+    return leaks
 
 
 def _walk(dag: Dag, start: str, masks: set[str], gates: set[str]) -> list[str]:

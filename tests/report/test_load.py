@@ -19,8 +19,9 @@ from pipeline.evaluation.comparison import compare
 from pipeline.evaluation.run import evaluate_run, summarise_seeds
 from pipeline.files import write_json
 from pipeline.layout import Layout
-from pipeline.params import Params, PseudoLabels, Sam
+from pipeline.params import Params, PseudoLabels, Sam, Split
 from pipeline.params_file import load_params
+from pipeline.report.comparison import sees
 from pipeline.report.curves import write_curve
 from pipeline.report.data import Interval, Separation
 from pipeline.report.load import load_report_data
@@ -206,6 +207,34 @@ def test_a_run_on_pseudo_labels_is_supervised_by_their_boxes(layout: Layout, par
     assert (row.supervision, row.through, row.labels) == ("boxes", "mal", "mal_masks")
     assert (data.row("boxinst").through, data.row("oracle").supervision) == ("", "masks")
     assert row.settings["pseudo_labels"]["labeling"]["network"] == "student"
+
+
+def test_a_run_on_a_part_of_the_masks_says_which_part(tmp_path: Path, params: Params) -> None:
+    rows = {"few": Split(percent=4.0, rule="stratified", seed=0, pool="all")}
+    runs = {**params.runs, "projection": params.runs["oracle"].model_copy(update={"labels": "few"})}
+    baseline = params.baselines["grabcut"].model_copy(update={"detections": "projection"})
+    changed = {
+        "splits": rows,
+        "runs": runs,
+        "baselines": {"fill": params.baselines["fill"], "grabcut": baseline},
+    }
+    params, layout = params.model_copy(update=changed), Layout(tmp_path, params.benchmark)
+    make_benchmark(layout, params, masks=True)
+    write_json(layout.split_metrics("few"), {"images": 60, "of": 1500})
+    data = load_report_data(tmp_path, params)
+    row = data.row("projection")
+    assert (row.supervision, row.labelled_fraction, row.labels) == ("masks", 0.04, "few")
+    assert row.settings["split"]["percent"] == 4.0
+    assert [sees(data.row(name)) for name in ("projection", "grabcut", "oracle", "fill")] == [
+        "masks, 4 %",
+        "masks, 4 %, no training",
+        "masks",
+        "boxes, no training",
+    ]
+    write_report(data, layout.reports)
+    with (layout.reports / "results.csv").open(encoding="utf-8", newline="") as file:
+        fractions = {line["run"]: line["labelled_fraction"] for line in csv.DictReader(file)}
+    assert (fractions["projection"], fractions["oracle"], fractions["fill"]) == ("0.04", "1", "")
 
 
 def test_pseudo_labels_are_read(layout: Layout, params: Params) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from made_up import make_data, make_pseudo_labels, make_row
 
+from pipeline.report.comparison import sees
 from pipeline.report.data import Difference, Interval, ReportData
-from pipeline.report.words import number, span, summary, warnings
+from pipeline.report.words import annotated, number, span, summary, warnings
 
 DATA = make_data(scenes=0)
 
@@ -60,6 +62,24 @@ def test_a_labeler_is_told_apart_from_the_rows_with_ap() -> None:
 def test_a_run_on_pseudo_labels_says_whose() -> None:
     text = summary(with_rows("oracle", "mal", "on_mal"))
     assert "“CondInst on MAL masks”, trained on boxes alone, through the masks of “MAL labeler”" in text
+
+
+def test_a_part_of_the_masks_is_weak_supervision() -> None:
+    data = with_rows("oracle", "on_mal", supervision="masks", through="")
+    few = replace(data.rows[1], labelled_fraction=0.04)
+    text = summary(replace(data, rows=(data.rows[0], few)))
+    assert text.startswith("“CondInst on MAL masks”, trained on masks of 4 % of the images, reaches 87 %")
+    assert "“CondInst, masks”, trained on masks (44.2 of 50.8" in text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(0.04, "4 %"), (473 / 118_287, "0.4 %"), (144 / 2975, "4.84 %"), (11_828 / 118_287, "10 %")],
+)
+def test_percentages_for_people(fraction: float, text: str) -> None:
+    row = replace(make_row("oracle"), labelled_fraction=fraction)
+    assert (sees(row), annotated(row)) == (f"masks, {text}", f"masks of {text} of the images")
+    assert sees(replace(row, kind="baseline")) == f"masks, {text}, no training"
 
 
 def test_a_labeler_alone_leads_by_its_mask_iou() -> None:

@@ -25,6 +25,16 @@ def edit(repository: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+def import_from(repository: Path, table: str, row: str) -> None:
+    """Take the dataset from a row `mine` of import_coco or import_cityscapes, in place of the scenes."""
+    path = repository / "params.yaml"
+    head, tail = path.read_text(encoding="utf-8").split("generate:\n", 1)
+    tail = tail[tail.index("import_coco: {}") :]
+    assert f"{table}: {{}}" in tail
+    tail = tail.replace(f"{table}: {{}}", f"{table}:\n  mine: {row}", 1)
+    path.write_text(f"{head}generate: {{}}\n{tail}", encoding="utf-8")
+
+
 def add_weight_file(repository: Path, path: str) -> None:
     """The run boxinst starts from the weights in `path`, a row of weight_files called `own`."""
     edit(repository, "weight_files: {}", f"weight_files:\n  own: {{architecture: small, path: {path}}}")
@@ -36,3 +46,26 @@ def add_sam(repository: Path, weights: str) -> None:
     """A baseline `prompted` of Segment Anything with its weights in the folder `weights`."""
     row = f"title: SAM, detections: boxinst, oracle: oracle, weights: {weights}, device: auto"
     edit(repository, "sam: {}", f"sam:\n  prompted: {{{row}}}")
+
+
+def add_splits(repository: Path, **percents: float) -> None:
+    """Rows of splits: name = percentage of the images whose masks are labels."""
+    rows = (
+        f"\n  {name}: {{percent: {percent}, rule: stratified, seed: 0, pool: all}}"
+        for name, percent in percents.items()
+    )
+    edit(repository, "\nsplits: {}", f"\nsplits:{''.join(rows)}")
+
+
+def add_split_list(repository: Path, name: str, path: str) -> None:
+    """Masks of the images that the file `path` names: a row of split_lists."""
+    edit(repository, "split_lists: {}", f"split_lists:\n  {name}: {{path: {path}, pool: rest}}")
+
+
+def train_on(repository: Path, run: str, old: str, new: str) -> None:
+    """Give a run of the demo, whose labels are `old`, other ones."""
+    path = repository / "params.yaml"
+    head, tail = path.read_text(encoding="utf-8").split(f"\n  {run}:\n    title", 1)
+    assert f"labels: {old}\n" in tail
+    tail = tail.replace(f"labels: {old}\n", f"labels: {new}\n", 1)
+    path.write_text(f"{head}\n  {run}:\n    title{tail}", encoding="utf-8")

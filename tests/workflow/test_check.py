@@ -11,7 +11,14 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.workflow.check import check
-from tests.workflow.repository import add_sam, add_weight_file, copy_pipeline, edit
+from tests.workflow.repository import (
+    add_sam,
+    add_split_list,
+    add_weight_file,
+    copy_pipeline,
+    edit,
+    import_from,
+)
 
 
 @pytest.fixture
@@ -28,11 +35,7 @@ def use_folder(repository: Path, **changes: str) -> None:
         **changes,
     }
     folder = ", ".join(f"{key}: {value}" for key, value in keys.items())
-    text = (repository / "params.yaml").read_text(encoding="utf-8")
-    head, tail = text.split("generate:\n", 1)
-    tail = tail.split("import_coco: {}", 1)[1]
-    head += f"generate: {{}}\nimport_coco:\n  mine: {{{folder}, processes: 1}}"
-    (repository / "params.yaml").write_text(head + tail, encoding="utf-8")
+    import_from(repository, "import_coco", f"{{{folder}, processes: 1}}")
 
 
 def test_good_repository(repository: Path) -> None:
@@ -60,6 +63,20 @@ def test_users_folder(repository: Path) -> None:
     (repository / "data" / "mine" / "train.json").write_text("{}", encoding="utf-8")
     use_folder(repository)
     assert list(check(repository).import_coco) == ["mine"]
+
+
+def test_a_folder_of_cityscapes(repository: Path) -> None:
+    import_from(repository, "import_cityscapes", "{folder: data/streets, processes: 1}")
+    for part in ("leftImg8bit/train", "leftImg8bit/val", "gtFine/train"):
+        (repository / "data" / "streets" / part).mkdir(parents=True)
+    missing = r"import_cityscapes\.mine\.folder: 'data/streets/gtFine/val' does not exist"
+    with pytest.raises(UserError, match=missing):
+        check(repository)
+    (repository / "data" / "streets" / "gtFine" / "val").mkdir()
+    check(repository)
+    edit(repository, "benchmark: demo", "benchmark: streets")
+    with pytest.raises(UserError, match=r"import_cityscapes\.mine\.folder lies in data/streets, where"):
+        check(repository)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +141,15 @@ def test_a_weight_file_is_looked_for_before_anything_runs(repository: Path) -> N
     assert "\n" not in str(caught.value)
     (repository / "data").mkdir()
     (repository / "data" / "own.safetensors").touch()
+    check(repository)
+
+
+def test_a_list_of_images_is_looked_for_before_anything_runs(repository: Path) -> None:
+    add_split_list(repository, "listed", "data/list.txt")
+    with pytest.raises(UserError, match=r"split_lists\.listed\.path: 'data/list\.txt' does not exist"):
+        check(repository)
+    (repository / "data").mkdir()
+    (repository / "data" / "list.txt").touch()
     check(repository)
 
 

@@ -11,7 +11,14 @@ import pytest
 from pipeline.params import Params
 from pipeline.params_file import load_params
 from pipeline.workflow.dag import Dag, read_dag
-from tests.workflow.repository import add_sam, add_weight_file, copy_pipeline
+from tests.workflow.repository import (
+    add_sam,
+    add_split_list,
+    add_splits,
+    add_weight_file,
+    copy_pipeline,
+    import_from,
+)
 
 # Code that checks, names, stores and reports, but decides no result.  `params.yaml` itself is tracked by key.
 PLUMBING = (
@@ -32,15 +39,19 @@ PLUMBING = (
 # Imported for one function, or by the table of methods, without being run.
 NOT_RUN = {
     "generate": (
+        "pipeline/data/cityscapes.py",
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
+        "pipeline/data/file_pool.py",
         "pipeline/data/lvis.py",
     ),
     "backbones": (
+        "pipeline/data/cityscapes.py",
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
+        "pipeline/data/file_pool.py",
         "pipeline/data/lvis.py",
         "pipeline/data/images.py",
         "pipeline/data/masks.py",
@@ -86,6 +97,8 @@ NOT_RUN = {
     ),
     "report": ("pipeline/data/masks.py",),
 }
+NOT_RUN["import_coco"] = ("pipeline/data/cityscapes.py",)
+NOT_RUN["import_cityscapes"] = ("pipeline/data/coco_annotations.py", "pipeline/data/lvis.py")
 NOT_RUN["weight_files"] = NOT_RUN["backbones"]
 
 
@@ -95,6 +108,8 @@ def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_pipeline(root, tmp_path_factory.mktemp("repository"))
     add_weight_file(folder, "data/own.safetensors")
     add_sam(folder, "data/sam")
+    add_splits(folder, masks_4=4.0)
+    add_split_list(folder, "masks_listed", "data/list.txt")
     return folder
 
 
@@ -146,6 +161,20 @@ def test_stages_depend_on_the_code_they_run(root: Path, dag: Dag, params: Params
             if code:
                 missing[stage.name] = sorted(code)
     assert missing == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("import_coco", "{train_json: a, train_images: b, val_json: c, val_images: d, processes: 1}"),
+        ("import_cityscapes", "{folder: data/streets, processes: 1}"),
+    ],
+)
+def test_imports_depend_on_the_code_they_run(root: Path, tmp_path: Path, table: str, row: str) -> None:
+    import_from(copy_pipeline(root, tmp_path), table, row)
+    stage = read_dag(tmp_path)[f"{table}@mine"]
+    by = (*stage.deps, *PLUMBING, *NOT_RUN[table])
+    assert [path for path in code_of(root / "stages" / f"{table}.py", root) if not covered(path, by)] == []
 
 
 def test_exceptions_still_exist(root: Path) -> None:

@@ -9,8 +9,25 @@ import pytest
 
 from pipeline.params import Params
 from pipeline.params_file import load_params
-from pipeline.workflow.dag import Dag, dependencies, find_leaks, mask_files, overlap, producers, read_dag
-from tests.workflow.repository import add_sam, add_weight_file, copy_pipeline
+from pipeline.workflow.dag import (
+    Dag,
+    Stage,
+    dependencies,
+    find_leaks,
+    mask_files,
+    overlap,
+    producers,
+    read_dag,
+)
+from tests.workflow.repository import (
+    add_sam,
+    add_split_list,
+    add_splits,
+    add_weight_file,
+    copy_pipeline,
+    import_from,
+    train_on,
+)
 
 
 def with_dep(dag: Dag, stage: str, dep: str) -> Dag:
@@ -109,6 +126,89 @@ def test_the_weights_of_sam_are_a_dependency(repository: Path) -> None:
     before = dependencies(dag)
     assert "evaluate_sam@prompted" in before["compare@demo"]
     assert "sam@prompted" in before["report@demo"]
+
+
+@pytest.fixture(scope="module")
+def partly_labelled(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dag, Params]:
+    """The demo with Mask R-CNN on 4 % and CondInst on a list; the full masks and 10 % are other files."""
+    folder = copy_pipeline(root, tmp_path_factory.mktemp("partly"))
+    add_splits(folder, masks_4=4.0, masks_10=10.0)
+    add_split_list(folder, "masks_listed", "data/list.txt")
+    train_on(folder, "mask_rcnn", "masks", "masks_4")
+    train_on(folder, "oracle", "masks", "masks_listed")
+    return read_dag(folder), load_params(folder / "params.yaml")
+
+
+def test_a_run_on_a_part_of_the_masks_sees_that_part(partly_labelled: tuple[Dag, Params]) -> None:
+    dag, params = partly_labelled
+    assert find_leaks(dag, params) == []
+    data = "data/demo"
+    assert {dep for dep in dag["train@mask_rcnn"].deps if dep.startswith("data/")} == {
+        f"{data}/prepared/train",
+        f"{data}/labels/masks_4",
+        f"{data}/backbones/shapes_pretrained",
+    }
+    assert "data/list.txt" in dag["split_lists@masks_listed"].deps
+    before = dependencies(dag)
+    assert before["train@mask_rcnn"] == {"generate@shapes", "splits@masks_4", "backbones@shapes_pretrained"}
+    assert {"splits@masks_10", "split_lists@masks_listed"} <= before["report@demo"]
+    assert {f"{data}/labels/masks_4", f"{data}/labels/masks_listed"} <= mask_files(params)
+    for path in mask_files(params):
+        assert list(producers(dag, path)), path
+
+
+def with_training(dag: Dag, name: str, labels: str) -> Dag:
+    """One more training, on data/demo/labels/LABELS, whose model is data/demo/models/NAME."""
+    stage = Stage(f"train@{name}", (f"data/demo/labels/{labels}",), (f"data/demo/models/{name}",))
+    return {**dag, stage.name: stage}
+
+
+@pytest.mark.parametrize(
+    "dep",
+    [
+        "data/demo/prepared/annotations/train.json",
+        "data/demo/prepared/annotations/val.json",
+        "data/demo/labels",
+        "data/demo/labels/masks",
+        "data/demo/labels/masks_10/labels.json",
+        "data/demo/predictions/oracle",
+        "data/demo/models/full",
+    ],
+)
+@pytest.mark.parametrize("stage", ["train@mask_rcnn", "predict@mask_rcnn"])
+def test_masks_beyond_the_labelled_part_are_found(
+    partly_labelled: tuple[Dag, Params], stage: str, dep: str
+) -> None:
+    dag, params = partly_labelled
+    leaks = find_leaks(with_dep(with_training(dag, "full", "masks"), stage, dep), params)
+    assert any(leak.startswith(stage) for leak in leaks)
+
+
+@pytest.mark.parametrize(("labels", "leaks"), [("masks_4", False), ("masks_10", True), ("masks", True)])
+def test_a_teacher_may_have_seen_the_same_masks_alone(
+    partly_labelled: tuple[Dag, Params], labels: str, leaks: bool
+) -> None:
+    dag, params = partly_labelled
+    taught = with_dep(with_training(dag, "teacher", labels), "train@mask_rcnn", "data/demo/models/teacher")
+    assert bool(find_leaks(taught, params)) is leaks
+
+
+@pytest.mark.parametrize("labels", ["masks_4", "masks_listed"])
+@pytest.mark.parametrize("stage", ["train@boxinst", "pseudo_labels@mal_masks"])
+def test_a_part_of_the_masks_is_a_leak_for_boxes(
+    partly_labelled: tuple[Dag, Params], stage: str, labels: str
+) -> None:
+    dag, params = partly_labelled
+    assert find_leaks(with_dep(dag, stage, f"data/demo/labels/{labels}/labels.json"), params)
+
+
+@pytest.mark.parametrize("part", ["data/streets", "data/streets/gtFine", "data/streets/gtFine/train"])
+def test_masks_in_a_folder_of_cityscapes_are_found(repository: Path, part: str) -> None:
+    import_from(repository, "import_cityscapes", "{folder: data/streets, processes: 1}")
+    dag, params = read_dag(repository), load_params(repository / "params.yaml")
+    assert find_leaks(dag, params) == []
+    assert dependencies(dag)["labels@boxes"] == {"import_cityscapes@mine"}
+    assert any(part in leak for leak in find_leaks(with_dep(dag, "train@boxinst", part), params))
 
 
 def test_masks_are_where_the_test_looks(dag: Dag, params: Params) -> None:
