@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from pipeline.evaluation.mask_iou import object_mask_iou
-from pipeline.evaluation.results import Annotations, Detection, objects, without_mask
+from pipeline.evaluation.results import Annotations, Detection, have_masks, objects, with_masks
 
 
 def per_image_quality(
@@ -18,11 +18,12 @@ def per_image_quality(
 ) -> dict[int, float]:
     """Image id -> mean over its objects of the best overlap with a detection of the same category.
 
-    In [0, 1]; overlaps are mask IoUs, or box IoUs when there are annotations without a mask.  Detections
+    In [0, 1]; overlaps are mask IoUs, or box IoUs when no object has a mask.  Detections
     below `score_threshold` do not count, an object that none overlaps counts 0.  Images without objects
     are left out; ids ascending.
     """
-    geometry = "bbox" if without_mask(annotations) else "segmentation"
+    geometry = "segmentation" if have_masks(annotations) else "bbox"
+    annotations = with_masks(annotations)
     found: dict[tuple[int, int], list[Any]] = defaultdict(list)
     for detection in detections:
         if detection["score"] >= score_threshold:
@@ -40,10 +41,11 @@ def in_box_quality(annotations: Annotations, in_boxes: list[dict[str, Any]]) -> 
     """Image id -> mean over its objects of the IoU in [0, 1] with the mask given for their box.
 
     in_boxes: as for `object_mask_iou`, whose UserError it raises.  Images without objects are left out; ids
-    ascending; empty when there are annotations without a mask.
+    ascending; empty when no object has a mask.
     """
-    if without_mask(annotations):
+    if not have_masks(annotations):
         return {}
+    annotations = with_masks(annotations)
     ious: dict[int, list[float]] = defaultdict(list)
     own = objects(annotations)
     for annotation, iou in zip(own, object_mask_iou(annotations, in_boxes), strict=True):

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.data.masks import MaskError, check_rle
+import numpy as np
+
+from pipeline.data.masks import MaskError, check_rle, encode
 from pipeline.errors import UserError
 
 Annotations = dict[str, Any]  # COCO json: images, annotations (masks as compressed RLE), categories
@@ -25,8 +27,34 @@ def objects(annotations: Annotations) -> list[dict[str, Any]]:
 
 
 def without_mask(annotations: Annotations) -> int:
-    """How many annotations, crowds included, have no mask."""
-    return sum(not annotation.get("segmentation") for annotation in annotations["annotations"])
+    """How many objects have no mask."""
+    return sum(not annotation.get("segmentation") for annotation in objects(annotations))
+
+
+def have_masks(annotations: Annotations) -> bool:
+    """Whether masks can be judged: some objects have one, or there are no objects at all."""
+    wanted = objects(annotations)
+    return not wanted or without_mask(annotations) < len(wanted)
+
+
+def with_masks(annotations: Annotations) -> Annotations:
+    """The same with an empty mask for what has none, if some objects have masks; else unchanged.
+
+    Nothing overlaps an empty mask, so its object counts and is never found.  COCO's and LVIS's own evaluation
+    take an object like this whose polygon holds no pixel.
+    """
+    lacking = any(not annotation.get("segmentation") for annotation in annotations["annotations"])
+    if not lacking or not have_masks(annotations):
+        return annotations
+    sizes = {image["id"]: (image["height"], image["width"]) for image in annotations["images"]}
+
+    def completed(annotation: dict[str, Any]) -> dict[str, Any]:
+        if annotation.get("segmentation"):
+            return annotation
+        empty = np.zeros((1, *sizes[annotation["image_id"]]), dtype=bool)
+        return annotation | {"segmentation": encode(empty)[0]}
+
+    return annotations | {"annotations": [completed(row) for row in annotations["annotations"]]}
 
 
 def category_names(annotations: Annotations) -> dict[int, str]:

@@ -25,7 +25,9 @@ from pipeline.evaluation.results import (
     Detection,
     category_names,
     check_detections,
+    have_masks,
     objects,
+    with_masks,
     without_mask,
 )
 
@@ -47,26 +49,30 @@ def evaluate_run(
     box {AP, AP50, AP75, APs, APm, APl}, mask {the same}, boundary {AP, AP50, AP75}, mask_iou {mean, small,
     medium, large, per_category}, per_category_AP, interval {AP, AP50, mask_iou}, headline, images, objects,
     detections, not_computed; by LVIS's protocol, box and mask have APr, APc and APf too.  Without
-    ground-truth masks on all annotations, there are box figures alone, intervals and per_category_AP belong
-    to the boxes (`headline`), and not_computed says what is missing.  Without detections there is mask_iou
+    any ground-truth mask, there are box figures alone, intervals and per_category_AP belong to the boxes
+    (`headline`), and not_computed says what is missing; objects that lack a mask while others have one count
+    as not found, and not_computed says how many.  Without detections there is mask_iou
     alone, which is then the headline, and with neither no figure at all.  Raises UserError for predictions
     that do not fit the annotations, and for annotations that LVIS's protocol cannot judge.
     """
-    missing = without_mask(annotations)
+    missing, masks = without_mask(annotations), have_masks(annotations)
+    annotations = with_masks(annotations)
     metrics: Metrics = {
         "images": len(annotations["images"]),
         "objects": len(objects(annotations)),
-        "not_computed": _not_computed(annotations, missing, detections is not None, in_boxes is not None),
     }
+    metrics["not_computed"] = _not_computed(
+        metrics["objects"], missing, masks, detections is not None, in_boxes is not None
+    )
     ious = np.full(metrics["objects"], np.nan)
-    if in_boxes is not None and not missing:
+    if in_boxes is not None and masks:
         ious = object_mask_iou(annotations, in_boxes)
         metrics["mask_iou"] = mask_iou_figures(annotations, ious)
     if detections is None:
         metrics["headline"] = "mask_iou"
         matches = without_detections(annotations, ious)
     else:
-        found, matches = _detection_figures(annotations, detections, ious, settings, not missing, processes)
+        found, matches = _detection_figures(annotations, detections, ious, settings, masks, processes)
         metrics |= found
     metrics["interval"] = _intervals({0: matches}, settings)
     return metrics, matches
@@ -80,7 +86,7 @@ def _detection_figures(
     masks: bool,
     processes: int,
 ) -> tuple[Metrics, Matches]:
-    """What only a run that detects has; masks: whether all annotations have one."""
+    """What only a run that detects has; masks: whether they can be judged."""
     check_detections(annotations, detections, masks=masks)
     limit, lvis = settings.max_detections, settings.protocol == "lvis"
     metrics: Metrics = {"headline": "mask" if masks else "box", "detections": len(detections)}
@@ -104,15 +110,17 @@ def _detection_figures(
     return metrics, match(headline, annotations, detections, limit, ious, unpunished)
 
 
-def _not_computed(annotations: Annotations, missing: int, detects: bool, in_boxes: bool) -> list[str]:
-    """One line per missing figure, with the reason; missing: how many annotations have no mask."""
+def _not_computed(total: int, missing: int, masks: bool, detects: bool, in_boxes: bool) -> list[str]:
+    """One line per missing figure, with the reason; missing: how many of `total` objects have no mask."""
     lines = [] if detects else ["AP: the run gives masks to given boxes and detects nothing"]
-    if missing:
-        total = len(annotations["annotations"])
-        reason = f"needs ground-truth masks, which {missing} of {total} annotations lack"
-        figures = ("mask", "boundary", "mask_iou") if detects else ("mask_iou",)
+    figures = ("mask", "boundary", "mask_iou") if detects else ("mask_iou",)
+    if not masks:
+        reason = f"needs ground-truth masks, which {missing} of {total} objects lack"
         lines += [f"{figure}: {reason}" for figure in figures]
-    elif not in_boxes:
+    elif missing:
+        named = ", ".join(figures)
+        lines.append(f"{named} of {missing} of {total} objects: without a mask they count as missed")
+    if masks and not in_boxes:
         lines.append("mask_iou: there are no masks for the ground-truth boxes")
     return lines
 

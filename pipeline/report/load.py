@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from pipeline.data.images import ImageStore
 from pipeline.errors import UserError
-from pipeline.evaluation.results import category_names, without_mask
+from pipeline.evaluation.results import category_names, have_masks
 from pipeline.files import read_json
 from pipeline.layout import Layout
 from pipeline.params import Baseline, Params, Run
@@ -199,7 +199,7 @@ def _scenes(layout: Layout, params: Params, rows: tuple[Row, ...]) -> tuple[str,
     the quality of masks in given boxes is unknown, and only a run that detects can rank.
     """
     annotations = read_json(layout.annotations("val"))
-    masks = not without_mask(annotations)
+    masks = have_masks(annotations)
     able = [row for row in rows if row.kind == "run" and (row.detects or masks)]
     best = min(able, key=lambda row: (not row.is_oracle, not row.detects), default=None)
     ranked_by = best.name if best else ""

@@ -60,4 +60,7 @@ def test_masks_in_boxes_are_judged_by_their_own_object(make_scene: Any) -> None:
 def test_without_ground_truth_masks_those_in_boxes_have_no_quality(make_scene: Any) -> None:
     annotations, _, in_boxes = make_scene(1)
     annotations["annotations"][0] |= {"segmentation": None}
+    assert in_box_quality(annotations, in_boxes).keys() == per_image_quality(annotations, []).keys()
+    for annotation in annotations["annotations"]:
+        annotation["segmentation"] = None
     assert in_box_quality(annotations, in_boxes) == {}

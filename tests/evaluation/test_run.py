@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipeline.data.masks import encode
 from pipeline.errors import UserError
+from pipeline.evaluation.results import objects
 from pipeline.evaluation.run import evaluate_run, summarise_seeds
 from pipeline.params import Evaluate
 
@@ -52,11 +55,35 @@ def test_without_ground_truth_masks_there_are_box_figures_alone(make_scene: Any)
     assert not {"mask", "boundary", "mask_iou"} & set(metrics)
     assert metrics["headline"] == "box"
     assert len(metrics["not_computed"]) == 3
-    assert f"{len(bare)} of {len(bare)} annotations lack" in metrics["not_computed"][0]
+    assert f"{metrics['objects']} of {metrics['objects']} objects lack" in metrics["not_computed"][0]
     low, high = metrics["interval"]["AP"]
     assert low < metrics["box"]["AP"] < high
     assert metrics["interval"]["mask_iou"] is None
     assert json.dumps(metrics, allow_nan=False)
+
+
+def test_an_object_without_a_mask_counts_as_missed(make_scene: Any) -> None:
+    """As with an empty mask, which is what COCO's own evaluation makes of a polygon that holds no pixel."""
+    annotations, detections, in_boxes = make_scene(0)
+    lost, *rest = objects(annotations)
+    crowds = [row for row in annotations["annotations"] if row.get("iscrowd", 0)]
+    sizes = {image["id"]: (image["height"], image["width"]) for image in annotations["images"]}
+    empty = lost | {"segmentation": encode(np.zeros((1, *sizes[lost["image_id"]]), dtype=bool))[0]}
+    bare = {key: value for key, value in lost.items() if key != "segmentation"}
+
+    def evaluated(first: Any) -> Any:
+        judged = annotations | {"annotations": [first, *rest, *crowds]}
+        return evaluate_run(judged, detections, in_boxes, SETTINGS)[0]
+
+    metrics, expected, full = evaluated(bare), evaluated(empty), evaluated(lost)
+    assert metrics["headline"] == "mask"
+    for figure in ("box", "mask", "boundary", "mask_iou"):
+        assert metrics[figure] == expected[figure]
+    assert metrics["box"] == full["box"]
+    assert metrics["mask"]["AP"] <= full["mask"]["AP"]
+    assert metrics["mask_iou"]["mean"] < full["mask_iou"]["mean"]
+    (line,) = metrics["not_computed"]
+    assert f"of 1 of {1 + len(rest)} objects" in line
 
 
 def test_without_masks_for_boxes_mask_iou_is_left_out(make_scene: Any) -> None:
@@ -90,7 +117,7 @@ def test_without_detections_and_masks_nothing_is_computed_and_it_says_so(make_sc
     ]
     metrics, matches = evaluate_run(annotations | {"annotations": bare}, None, in_boxes, SETTINGS)
     assert "mask_iou" not in metrics
-    assert f"{len(bare)} of {len(bare)} annotations lack" in metrics["not_computed"][1]
+    assert f"{metrics['objects']} of {metrics['objects']} objects lack" in metrics["not_computed"][1]
     assert set(metrics["interval"].values()) == {None}
     summary = summarise_seeds({0: metrics}, {0: matches}, SETTINGS)
     assert summary["seeds"] == {"mask_iou": {"0": None}, "min": None, "max": None, "std": None}

@@ -75,7 +75,8 @@ def test_masks_stay_in_their_box_and_are_never_empty(boxes: np.ndarray, seed: in
 def test_every_colour_belongs_to_the_nearer_centre_and_no_cluster_is_empty(values: np.ndarray) -> None:
     centers = two_means(values)
     if centers is not None:
-        distance = np.stack([np.square(values - center).sum(axis=1) for center in centers])
+        exact = values.astype(np.float64)  # the square of a small float32 may be 0
+        distance = np.stack([np.square(exact - center).sum(axis=1) for center in centers])
         for number, center in enumerate(centers):
             own = values[distance.argmin(axis=0) == number]
             assert len(own)
