@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import params
 from pipeline.priors.crf import dense_crf
+from tests.labeling_settings import RELEASED
 
 SPML = params.DenseCrf(
     iterations=10,
@@ -18,14 +19,7 @@ SPML = params.DenseCrf(
     appearance_color_std=3.0,
     appearance_weight=4.0,
 )
-SEAM = params.DenseCrf(
-    iterations=10,
-    smoothness_std=3.0,
-    smoothness_weight=3.0,
-    appearance_std=80.0,
-    appearance_color_std=13.0,
-    appearance_weight=10.0,
-)
+SEAM = RELEASED.dense_crf
 
 
 @pytest.fixture
