@@ -1,4 +1,4 @@
-"""Geometry of training and test input: resizing, flips and transposition of a sample and its target.
+"""Geometry of training and test input: resizing, flips, transposition and crops of a sample and its target.
 
 Images, boxes and masks move together and exactly: a flip sends x to W - x for box edges, which is W - 1 - x
 for pixels.  Plain tensor operations, several times faster on small images than the dispatch of torchvision's
@@ -8,6 +8,7 @@ v2 transforms; only the resampling is torchvision's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize_image
 from torchvision.tv_tensors import Image, Mask
 
+from pipeline.data.colors import distort
 from pipeline.params import Augmentation
 from pipeline.structures import Sample, Target, boxes_xyxy
 
@@ -24,28 +26,44 @@ Size = tuple[int, int]  # (height, width)
 
 
 def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-    """Resize to a drawn short side, then flip and transpose at random.
+    """Resize to a drawn size, flip and transpose at random, cut out a crop and distort its colours.
 
-    Always draws four numbers, so that one choice does not shift the others.
+    Always draws the same amount of numbers for a size, so that one choice does not shift the others.
     """
     pick, horizontal, vertical, transposed = rng.random(4)
+    scale = rng.uniform(*augmentation.scale_range)
+    place = tuple(rng.random(2).tolist())
     short_side = augmentation.short_sides[int(pick * len(augmentation.short_sides))]
-    sample = resize_short_side(sample, short_side, augmentation.max_side)
+    sample = resize_short_side(sample, scale * short_side, scale * augmentation.max_side)
     if horizontal < augmentation.horizontal_flip:
         sample = flip_horizontally(sample)
     if vertical < augmentation.vertical_flip:
         sample = flip_vertically(sample)
-    return transpose(sample) if transposed < augmentation.transpose else sample
+    if transposed < augmentation.transpose:
+        sample = transpose(sample)
+    # Last of what moves pixels, so that padding is never flipped to the left or the top.
+    if augmentation.crop:
+        sample = crop(sample, augmentation.crop, place, augmentation.pad_value)
+    if augmentation.colors == "ssd":
+        sample = recolored(sample, lambda pixels: distort(pixels, rng))
+    return sample
 
 
-def resized_size(size: Size, short_side: int, max_side: int) -> Size:
+def recolored(sample: Sample, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> Sample:
+    """The sample with other colours; change: of the image as (H, W, 3) uint8 RGB."""
+    pixels = np.ascontiguousarray(sample.image.as_subclass(Tensor).permute(1, 2, 0).numpy())
+    image = torch.from_numpy(change(pixels).transpose(2, 0, 1).copy())
+    return replace(sample, image=Image(image))
+
+
+def resized_size(size: Size, short_side: float, max_side: float) -> Size:
     """(height, width) with the short side at `short_side`, unless the long one would exceed `max_side`."""
     scale = min(short_side / min(size), max_side / max(size))
     height, width = (max(1, int(side * scale + 0.5)) for side in size)
     return height, width
 
 
-def resize_short_side(sample: Sample, short_side: int, max_side: int) -> Sample:
+def resize_short_side(sample: Sample, short_side: float, max_side: float) -> Sample:
     """Resize as `resized_size` says; the same object if that is its size already."""
     size = _size(sample)
     wanted = resized_size(size, short_side, max_side)
@@ -103,6 +121,34 @@ def transpose(sample: Sample) -> Sample:
     )
 
 
+def crop(sample: Sample, size: tuple[int, ...], place: tuple[float, ...], pad_value: int) -> Sample:
+    """Cut out (height, width) `size`; a side that is shorter is padded, at the right or the bottom.
+
+    place: where the crop's top and left lie in [0, 1) of the room for them; pad_value: of all channels.
+    Boxes are drawn anew round what is left of the masks: what a crop leaves of an object may be smaller
+    than what it leaves of its box.  Without masks, they reach beyond the crop.
+    """
+    room = (old - new + 1 for old, new in zip(_size(sample), size, strict=True))
+    top, left = (int(share * max(free, 1)) for share, free in zip(place, room, strict=True))
+
+    def cut(pixels: Tensor, value: int) -> Tensor:
+        part = pixels[:, top : top + size[0], left : left + size[1]]
+        padded = part.new_full((len(part), *size), value)
+        padded[:, : part.shape[1], : part.shape[2]] = part
+        return padded
+
+    moved = _apply(
+        sample,
+        lambda image: cut(image, pad_value),
+        lambda masks: cut(masks, False),
+        lambda boxes: boxes - torch.tensor([left, top] * 2),
+    )
+    masks = moved.target.masks
+    if masks is not None:
+        moved.target.boxes = boxes_xyxy(_boxes_around(masks.as_subclass(Tensor)), (size[0], size[1]))
+    return moved
+
+
 def drop_empty_boxes(sample: Sample) -> Sample:
     """Cut boxes to the image and drop those, with label and mask, that have no area in it."""
     height, width = _size(sample)
@@ -117,6 +163,16 @@ def drop_empty_boxes(sample: Sample) -> Sample:
         boxes = boxes[keep]
     target = Target(boxes_xyxy(boxes, (height, width)), sample.target.labels[keep], masks)
     return Sample(sample.image, target, sample.image_id, sample.original_size)
+
+
+def _boxes_around(masks: Tensor) -> Tensor:
+    """(N, H, W) bool to (N, 4) x0 y0 x1 y1, all 0 for an empty mask."""
+    sides = []
+    for used in (masks.any(1), masks.any(2)):  # columns, rows
+        first, behind = used.int().argmax(1), used.shape[1] - used.flip(1).int().argmax(1)
+        sides.append(torch.stack([first, behind], 1) * used.any(1, keepdim=True))
+    (left, right), (top, bottom) = (side.unbind(1) for side in sides)
+    return torch.stack([left, top, right, bottom], 1).float()
 
 
 def _nearest(old: int, new: int) -> NDArray[np.int64]:

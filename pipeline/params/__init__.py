@@ -41,7 +41,7 @@ from pipeline.params.starts import (
     TimmWeights,
     WeightFile,
 )
-from pipeline.params.training import Augmentation, Training
+from pipeline.params.training import Augmentation, Disturbance, Training
 
 __all__ = [
     "ARCHITECTURES",
@@ -57,6 +57,7 @@ __all__ = [
     "CropAugmentation",
     "DenseCrf",
     "Detectron2",
+    "Disturbance",
     "Ellipse",
     "Evaluate",
     "Fill",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.params.base import Count, Momentum, Positive, Rate, Section, Share, Weight
-from pipeline.params.training import Augmentation, Training
+from pipeline.params.training import Augmentation, Disturbance, Training
 
 
 class Supervised(Section):
@@ -46,24 +46,17 @@ class BoxInst(Section):
         return self
 
 
-class CropAugmentation(Section):
-    """Training crops of MAL: expansion, flip; and what only the student sees: jitter, grey, blur."""
+class CropAugmentation(Disturbance):
+    """Training crops of MAL: expansion, flip, and how the student's differ."""
 
     expand_min: Weight  # of each side's margin, in half box sides
     expand_max: Weight
     horizontal_flip: Share
-    jitter: tuple[Weight, Weight, Weight, Annotated[float, Field(ge=0, le=0.5)]]  # b, c, s, hue
-    jitter_probability: Share
-    grey_probability: Share
-    blur_probability: Share
-    blur_radius: tuple[Weight, Weight]  # standard deviation in pixels of the crop
 
     @model_validator(mode="after")
-    def _ranges_rise(self) -> CropAugmentation:
+    def _expansion_rises(self) -> CropAugmentation:
         if self.expand_min > self.expand_max:
             raise ValueError("expand_min must not exceed expand_max")
-        if self.blur_radius[0] > self.blur_radius[1]:
-            raise ValueError("blur_radius must rise")
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,13 +10,46 @@ from pipeline.params.base import Count, Momentum, Positive, Rate, Section, Share
 
 
 class Augmentation(Section):
-    """Training input: short side drawn from `short_sides`, long side at most `max_side`, flips."""
+    """Training input: resizing, flips, a random crop, colours.
+
+    The short side is drawn from `short_sides`, unless the long one would exceed `max_side`; a factor from
+    `scale_range` multiplies both.  With a square target, say [1024] and 1024, that is large-scale jitter
+    (arXiv 2012.07177) of a factor of the target, which `crop` then cuts or pads to.
+    """
 
     short_sides: Annotated[tuple[Positive, ...], Field(min_length=1)]
     max_side: Positive
+    scale_range: tuple[Rate, Rate]
     horizontal_flip: Share
     vertical_flip: Share
     transpose: Share
+    crop: tuple[Positive, ...]  # [height, width], cut out at random or padded to; [] = as it comes
+    pad_value: Annotated[int, Field(ge=0, le=255)]  # of all channels of what the crop adds
+    colors: Literal["as_they_are", "ssd"]  # ssd: the distortion of SSD, arXiv 1512.02325
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Augmentation:
+        if self.scale_range[0] > self.scale_range[1]:
+            raise ValueError("scale_range must rise")
+        if len(self.crop) not in (0, 2):
+            raise ValueError("crop must be [height, width], or [] for none")
+        return self
+
+
+class Disturbance(Section):
+    """What only a student sees of a picture that a teacher sees as it is: jitter, grey, blur."""
+
+    jitter: tuple[Weight, Weight, Weight, Annotated[float, Field(ge=0, le=0.5)]]  # b, c, s, hue
+    jitter_probability: Share
+    grey_probability: Share
+    blur_probability: Share
+    blur_radius: tuple[Weight, Weight]  # standard deviation in pixels of the training input
+
+    @model_validator(mode="after")
+    def _radius_rises(self) -> Self:
+        if self.blur_radius[0] > self.blur_radius[1]:
+            raise ValueError("blur_radius must rise")
+        return self
 
 
 class Training(Section):
@@ -24,7 +57,8 @@ class Training(Section):
 
     `duration` is the unit of steps, milestones and warmup_steps: optimiser steps of `batch_size` images in
     total, or passes over the dataset, an image that is repeated counting as often as it is.  All other counts
-    are of optimiser steps.
+    are of optimiser steps.  A `repeat_threshold` above 1 repeats every image, in proportion to 1 over the
+    root of the share that has its rarest class.
     """
 
     duration: Literal["steps", "epochs"]
@@ -46,7 +80,9 @@ class Training(Section):
     clip_norm: Weight  # 0 = no clipping
     ema: Momentum  # of averaged weights; 0 = off
     group_by_aspect: bool
-    repeat_threshold: Share  # images with a class that fewer than this share have are repeated; 0 = none
+    repeat_threshold: (
+        Weight  # images of classes that a smaller share has are repeated; above 1, all; 0 = none
+    )
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 on a GPU that has it, else fp32
     workers: Count
     threads: Positive

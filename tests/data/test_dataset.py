@@ -22,7 +22,17 @@ from pipeline.labels.label_file import LabelFile
 from pipeline.params import Augmentation
 
 SIZES = {1: (20, 30), 2: (24, 16), 3: (10, 10)}  # (height, width); image 3 has no annotation
-STILL = Augmentation(short_sides=(10,), max_side=100, horizontal_flip=0.0, vertical_flip=0.0, transpose=0.0)
+STILL = Augmentation(
+    short_sides=(10,),
+    max_side=100,
+    scale_range=(1.0, 1.0),
+    horizontal_flip=0.0,
+    vertical_flip=0.0,
+    transpose=0.0,
+    crop=(),
+    pad_value=0,
+    colors="as_they_are",
+)
 MOVING = STILL.model_copy(update={"short_sides": (10, 16), "horizontal_flip": 0.5, "transpose": 0.5})
 
 

@@ -14,6 +14,7 @@ from torchvision.tv_tensors import Image, Mask
 
 from pipeline.data.transforms import (
     augment,
+    crop,
     drop_empty_boxes,
     flip_horizontally,
     flip_vertically,
@@ -156,9 +157,13 @@ def augmentation(**changes: object) -> Augmentation:
     values = {
         "short_sides": (8, 12),
         "max_side": 30,
+        "scale_range": (1.0, 1.0),
         "horizontal_flip": 0.5,
         "vertical_flip": 0.5,
         "transpose": 0.5,
+        "crop": (),
+        "pad_value": 0,
+        "colors": "as_they_are",
     }
     return Augmentation(**{**values, **changes})
 
@@ -200,3 +205,92 @@ def test_boxes_are_cut_to_the_image_and_empty_ones_dropped_with_all_they_have() 
     assert kept.labels.tolist() == [0]
     assert kept.masks is not None
     assert kept.masks.shape == (1, 6, 8)
+
+
+@given(
+    value=samples(),
+    size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
+    place=st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2),
+)
+def test_a_crop_is_a_part_of_the_image_padded_at_the_right_and_the_bottom(
+    value: Sample, size: tuple[int, int], place: tuple[float, float]
+) -> None:
+    cut = crop(value, size, place, 128)
+    old = value.image.shape[-2:]
+    top, left = (int(share * max(o - n + 1, 1)) for share, o, n in zip(place, old, size, strict=True))
+    height, width = (min(o, n) for o, n in zip(old, size, strict=True))
+    assert cut.image.shape == (3, *size)
+    assert torch.equal(cut.image[:, :height, :width], value.image[:, top : top + height, left : left + width])
+    padding = torch.ones(size, dtype=torch.bool)
+    padding[:height, :width] = False
+    assert (cut.image[:, padding] == 128).all()
+    assert not cut.target.masks[:, padding].any()
+    assert cut.target.boxes.canvas_size == size
+    kept = drop_empty_boxes(cut)
+    assert len(kept.target.labels) == int(cut.target.masks.flatten(1).any(1).sum())
+    if len(kept.target.labels):
+        assert_boxes_are_around_masks(kept)
+
+
+def test_every_part_of_an_image_is_cut_out() -> None:
+    value = sample(torch.ones(1, 4, 9, dtype=torch.bool))
+    settings = augmentation(
+        short_sides=(4,), crop=(4, 4), horizontal_flip=0.0, vertical_flip=0.0, transpose=0.0
+    )
+    drawn = {
+        augment(value, settings, np.random.default_rng(seed)).image[0, 0, 0].item() for seed in range(80)
+    }
+    assert drawn == set(value.image[0, 0, :6].tolist())
+
+
+def test_boxes_without_masks_are_cut_with_the_image() -> None:
+    value = sample(torch.zeros(0, 10, 10, dtype=torch.bool))
+    boxes = torch.tensor([[0.0, 0, 4, 10], [2, 2, 8, 8], [8, 0, 10, 3]])
+    value.target = Target(boxes_xyxy(boxes, (10, 10)), torch.arange(3))
+    kept = drop_empty_boxes(crop(value, (5, 5), (0.5, 0.5), 0)).target
+    assert kept.boxes.tolist() == [[0, 0, 1, 5], [0, 0, 5, 5]]
+    assert kept.labels.tolist() == [0, 1]
+
+
+def test_large_scale_jitter_draws_factors_of_its_target() -> None:
+    """Long side 0.1 to 2 times the target, evenly; then cut or padded to it."""
+    value = sample(torch.ones(1, 20, 40, dtype=torch.bool))
+    jitter = augmentation(short_sides=(100,), max_side=100, scale_range=(0.1, 2.0), transpose=0.0)
+    wide = [augment(value, jitter, np.random.default_rng(seed)).image.shape[-1] for seed in range(300)]
+    assert 10 <= min(wide) < 20
+    assert 190 < max(wide) <= 200
+    assert np.mean(wide) == pytest.approx(105, abs=10)
+    fixed = jitter.model_copy(update={"crop": (100, 100), "pad_value": 128})
+    for seed in range(20):
+        image = augment(value, fixed, np.random.default_rng(seed)).image
+        assert image.shape == (3, 100, 100)
+        if wide[seed] < 100:
+            assert (image[:, -1, -1] == 128).all()
+
+
+def test_padding_is_never_flipped_to_the_left_or_the_top() -> None:
+    value = sample(torch.ones(1, 8, 8, dtype=torch.bool))
+    padded = augmentation(short_sides=(8,), crop=(12, 12), pad_value=128)
+    for seed in range(20):
+        masks = augment(value, padded, np.random.default_rng(seed)).target.masks
+        assert masks[0, :8, :8].all()
+        assert masks.sum() == 64
+
+
+def test_colors_change_when_asked_for_alone() -> None:
+    value = sample(torch.ones(1, 12, 12, dtype=torch.bool))
+    still = augmentation(short_sides=(12,), horizontal_flip=0.0, vertical_flip=0.0, transpose=0.0)
+    ssd = still.model_copy(update={"colors": "ssd"})
+    changed = [augment(value, ssd, np.random.default_rng(seed)) for seed in range(20)]
+    assert sum(not torch.equal(one.image, value.image) for one in changed) > 10
+    assert all(torch.equal(one.target.masks, value.target.masks) for one in changed)
+    assert torch.equal(augment(value, still, np.random.default_rng(0)).image, value.image)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"scale_range": (2.0, 0.1)}, "scale_range must rise"), ({"crop": (5,)}, "crop must be")],
+)
+def test_impossible_settings_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        augmentation(**changes)

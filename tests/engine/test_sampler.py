@@ -116,7 +116,7 @@ def test_repeat_factors_by_hand() -> None:
 
 @given(
     st.lists(st.lists(st.integers(0, 6), max_size=5), min_size=1, max_size=20),
-    st.floats(1e-4, 1),
+    st.floats(1e-4, 20),
 )
 @settings(deadline=None, max_examples=100)
 def test_repeat_factors_are_those_of_the_rarest_class(classes: list[list[int]], threshold: float) -> None:
@@ -124,6 +124,12 @@ def test_repeat_factors_are_those_of_the_rarest_class(classes: list[list[int]], 
     for own, factor in zip(classes, found, strict=True):
         shares = [sum(name in other for other in classes) / len(classes) for name in own]
         assert factor == pytest.approx(max([1.0, *((threshold / share) ** 0.5 for share in shares)]))
+
+
+def test_a_threshold_above_one_repeats_every_image() -> None:
+    """Guided Distillation's 10: in proportion to 1 over the root of the share of the rarest class."""
+    found = repeat_factors([np.array([0]), np.array([0]), np.array([0]), np.array([0, 1])], 10.0)
+    assert found == pytest.approx([10**0.5, 10**0.5, 10**0.5, 40**0.5])
 
 
 def test_a_class_that_is_frequent_enough_repeats_nothing() -> None:

@@ -53,6 +53,7 @@ NOT_RUN = {
         "pipeline/data/coco_images.py",
         "pipeline/data/file_pool.py",
         "pipeline/data/lvis.py",
+        "pipeline/data/colors.py",
         "pipeline/data/images.py",
         "pipeline/data/masks.py",
         "pipeline/data/pixels.py",
@@ -67,6 +68,7 @@ NOT_RUN = {
         "pipeline/methods/mal",
     ),
     "pseudo_labels": (
+        "pipeline/data/colors.py",
         "pipeline/data/transforms.py",
         "pipeline/methods/supervised",
         "pipeline/methods/boxinst",
@@ -75,6 +77,7 @@ NOT_RUN = {
         "pipeline/methods/dice.py",
     ),
     "separation": (
+        "pipeline/data/colors.py",
         "pipeline/data/transforms.py",
         "pipeline/labels/weak.py",
         "pipeline/methods/supervised",
@@ -84,6 +87,7 @@ NOT_RUN = {
         "pipeline/methods/dice.py",
     ),
     "predict": (
+        "pipeline/data/colors.py",
         "pipeline/labels/box_source.py",
         "pipeline/labels/json_stream.py",
         "pipeline/labels/pseudo.py",

@@ -14,13 +14,13 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from pipeline import params
+from pipeline.data.colors import disturb
 from pipeline.data.dataset import ImageCache, check_images, check_size, nothing_to_train_on
 from pipeline.data.images import ImageStore
 from pipeline.engine.loader import load_batches
 from pipeline.engine.sampler import Key
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
-from pipeline.methods.mal.augmentation import disturb
 from pipeline.methods.mal.rois import Region, Size, crop_image, crop_mask, expand_test, expand_train
 from pipeline.methods.mal.selection import BoxCounts, BoxRule, select
 

@@ -172,7 +172,15 @@ def _training(section: params.ShapesPretraining) -> params.Training:
 
 def _flips(size: int) -> params.Augmentation:
     return params.Augmentation(
-        short_sides=(size,), max_side=size, horizontal_flip=0.5, vertical_flip=0.5, transpose=0.5
+        short_sides=(size,),
+        max_side=size,
+        scale_range=(1.0, 1.0),
+        horizontal_flip=0.5,
+        vertical_flip=0.5,
+        transpose=0.5,
+        crop=(),
+        pad_value=0,
+        colors="as_they_are",
     )
 
 

@@ -25,7 +25,15 @@ def sample(image_bgr, boxes=(), labels=(), original=None, masks=None):
 
 def settings(**changes):
     augmentation = params.Augmentation(
-        short_sides=(96,), max_side=96, horizontal_flip=0.0, vertical_flip=0.0, transpose=0.0
+        short_sides=(96,),
+        max_side=96,
+        scale_range=(1.0, 1.0),
+        horizontal_flip=0.0,
+        vertical_flip=0.0,
+        transpose=0.0,
+        crop=(),
+        pad_value=0,
+        colors="as_they_are",
     )
     train = params.Training(
         duration="steps",
