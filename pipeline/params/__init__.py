@@ -31,7 +31,7 @@ from pipeline.params.methods import (
     Method,
     Supervised,
 )
-from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, MaskRCNN, Model
+from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, Mask2Former, MaskRCNN, Model
 from pipeline.params.sections import Params
 from pipeline.params.starts import (
     Backbone,
@@ -65,6 +65,7 @@ __all__ = [
     "Labeling",
     "Labels",
     "Mal",
+    "Mask2Former",
     "MaskRCNN",
     "MeanField",
     "Method",

@@ -108,7 +108,7 @@ Method = Annotated[Supervised | BoxInst | Mal, Field(discriminator="kind")]
 
 # What each kind of method trains.
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
-    "supervised": ("condinst", "mask_rcnn", "detectron2"),
+    "supervised": ("condinst", "mask_rcnn", "mask2former", "detectron2"),
     "boxinst": ("condinst",),
     "mal": ("autolabeler",),
 }

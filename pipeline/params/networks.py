@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params.base import Count, Positive, Rate, Section
+from pipeline.params.base import Count, Positive, Rate, Section, Share
 
 
 class CondInst(Section):
@@ -43,7 +43,7 @@ class CondInst(Section):
             raise ValueError("set exactly one of max_proposals and topk_per_image, the other to -1")
         if len(self.sizes_of_interest) != len(self.fpn_strides):
             raise ValueError("sizes_of_interest needs one entry per entry of fpn_strides")
-        _check_doubling(self.fpn_strides)
+        _check_doubling("fpn_strides", self.fpn_strides)
         if self.mask_branch_levels > len(self.fpn_strides):
             raise ValueError("mask_branch_levels exceeds the number of fpn_strides")
         if self.backbone == "small" and not {self.fpn_strides[0], *self.mask_branch_skips} <= {2, 4, 8, 16}:
@@ -110,15 +110,48 @@ class MaskRCNN(Section):
     def _consistent(self) -> MaskRCNN:
         if len(self.anchor_sizes) != len(self.fpn_strides):
             raise ValueError("anchor_sizes needs one entry per entry of fpn_strides")
-        _check_doubling(self.fpn_strides)
+        _check_doubling("fpn_strides", self.fpn_strides)
         if self.backbone == "small" and self.fpn_strides[0] not in (2, 4, 8, 16):
             raise ValueError("the backbone small has maps of stride 2, 4, 8 and 16 only")
         return self
 
 
-def _check_doubling(fpn_strides: tuple[int, ...]) -> None:
-    if any(b != 2 * a for a, b in pairwise(fpn_strides)):
-        raise ValueError("fpn_strides must double from level to level")
+class Mask2Former(Section):
+    """Mask2Former (arXiv 2112.01527); its losses are a matter of the method."""
+
+    architecture: Literal["mask2former"]
+    backbone: str  # `small`, or a timm name: ResNet, Swin, ConvNeXt, plain ViT, DINOv2
+    frozen_stages: Annotated[int, Field(ge=0, le=5)]
+    frozen_batchnorm: bool
+    drop_path: Share  # of the backbone's last block, rising from 0 at the first; 0.3 as published, of Swin
+    pixel_mean: tuple[float, float, float]  # RGB, in 0..255
+    pixel_std: tuple[Rate, Rate, Rate]
+    feature_strides: tuple[Positive, Positive, Positive, Positive]  # of the masks; of the three attended to
+    hidden_channels: Annotated[int, Field(gt=0, multiple_of=32)]  # the norms have 32 groups
+    heads: Positive
+    encoder_layers: Positive
+    decoder_layers: (
+        Positive  # layers; the predictions are one more, and their number is what the release sets
+    )
+    encoder_ffn_channels: Positive
+    decoder_ffn_channels: Positive
+    queries: Positive
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Mask2Former:
+        _check_doubling("feature_strides", self.feature_strides)
+        if self.hidden_channels % self.heads:
+            raise ValueError("hidden_channels must be a multiple of heads")
+        if self.backbone == "small" and self.feature_strides[0] not in (2, 4, 8, 16):
+            raise ValueError("the backbone small has maps of stride 2, 4, 8 and 16 only")
+        if self.backbone == "small" and self.drop_path:
+            raise ValueError("drop_path must be 0 with the backbone small, which has no such blocks")
+        return self
+
+
+def _check_doubling(key: str, strides: tuple[int, ...]) -> None:
+    if any(b != 2 * a for a, b in pairwise(strides)):
+        raise ValueError(f"{key} must double from level to level")
 
 
 class Detectron2(Section):
@@ -134,4 +167,6 @@ class Detectron2(Section):
     pixel_std: tuple[Rate, Rate, Rate]
 
 
-Model = Annotated[CondInst | MaskRCNN | Detectron2 | AutoLabeler, Field(discriminator="architecture")]
+Model = Annotated[
+    CondInst | MaskRCNN | Mask2Former | Detectron2 | AutoLabeler, Field(discriminator="architecture")
+]
