@@ -56,7 +56,7 @@ class LabelledImages(Dataset[Sample]):
     def __init__(self, store: ImageStore, labels: LabelFile, augmentation: Augmentation, seed: int) -> None:
         """Raises UserError when no image has an annotation, or a label names an image not in the store."""
         self.labels, self.augmentation, self.seed = labels, augmentation, seed
-        self._cache = ImageCache(store)
+        self.cache = ImageCache(store)
         check_images(labels, store)
         self.image_ids = [image_id for image_id, image in labels.images.items() if len(image.labels)]
         if not self.image_ids:
@@ -80,7 +80,7 @@ class LabelledImages(Dataset[Sample]):
         index, draw = key
         image_id = self.image_ids[index]
         labels = self.labels.images[image_id]
-        pixels = self._cache.read(image_id)
+        pixels = self.cache.read(image_id)
         check_size(self.labels, image_id, pixels)
         sample = _sample(pixels, image_id, _target(labels))
         rng = np.random.default_rng((self.seed, draw, index))
@@ -98,12 +98,15 @@ class PlainImages(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         image_id = self.store.records[index].id
-        pixels = self.store.read(image_id)
-        empty = Target(
-            boxes_xyxy(torch.zeros(0, 4), (pixels.shape[0], pixels.shape[1])),
-            torch.zeros(0, dtype=torch.int64),
+        return resize_short_side(
+            plain_sample(self.store.read(image_id), image_id), self.short_side, self.max_side
         )
-        return resize_short_side(_sample(pixels, image_id, empty), self.short_side, self.max_side)
+
+
+def plain_sample(pixels: NDArray[np.uint8], image_id: int) -> Sample:
+    """An image (H, W, 3) uint8 RGB, of whose objects nothing is known: its target is empty."""
+    boxes = boxes_xyxy(torch.zeros(0, 4), (pixels.shape[0], pixels.shape[1]))
+    return _sample(pixels, image_id, Target(boxes, torch.zeros(0, dtype=torch.int64)))
 
 
 def nothing_to_train_on(labels: LabelFile) -> UserError:

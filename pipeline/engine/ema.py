@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
@@ -15,13 +15,29 @@ def ema_momentum(step: int, momentum: float) -> float:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, module: nn.Module, momentum: float) -> None:
-    """average = momentum * average + (1 - momentum) * module, of parameters alone: buffers stay.
+def follow(average: nn.Module, module: nn.Module, momentum: float, *, buffers: bool = False) -> None:
+    """average = momentum * average + (1 - momentum) * module, of parameters and, with `buffers`, of float32
+    buffers (running statistics, for example); all other buffers stay.
 
-    A mean teacher's step (arXiv 1703.01780, section 2); both modules have the same parameters in one order.
+    A mean teacher's step (arXiv 1703.01780, section 2); both modules have the same tensors in one order.
+    Momentum 0 copies exactly.
     """
     update = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
-    update(list(average.parameters()), list(module.parameters()), None)
+    own, followed = ([*each.parameters(), *(_float32(each) if buffers else ())] for each in (average, module))
+    update(own, followed, None)
+
+
+def _float32(module: nn.Module) -> list[Tensor]:
+    return [buffer for buffer in module.buffers() if buffer.dtype == torch.float32]
+
+
+class StudentAndTeacher(nn.Module):
+    """Two networks in one module, so that they are saved together; the teacher has no gradients."""
+
+    def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+        self.teacher = teacher.requires_grad_(False)
 
 
 class AveragedWeights:

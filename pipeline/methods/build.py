@@ -11,7 +11,7 @@ from typing import Any
 from pipeline import params
 from pipeline.engine.protocol import Method
 from pipeline.methods.boxinst.method import BoxInst
-from pipeline.methods.mal.method import Mal, StudentAndTeacher
+from pipeline.methods.mal.method import AutoLabelers, Mal
 from pipeline.methods.supervised.condinst import SupervisedCondInst
 from pipeline.methods.supervised.detectron2.method import SupervisedDetectron2
 from pipeline.methods.supervised.mask_rcnn import SupervisedMaskRCNN
@@ -72,4 +72,4 @@ def build_labeler(
     student = load_autolabeler(model, start)
     own = settings.teacher_start == "own"
     teacher = load_autolabeler(model, start) if own else copy.deepcopy(student)
-    return Mal(settings, StudentAndTeacher(student, teacher), epoch_steps)
+    return Mal(settings, AutoLabelers(student, teacher), epoch_steps)

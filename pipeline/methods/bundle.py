@@ -13,11 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from pipeline import __version__, params
+from pipeline.engine.ema import StudentAndTeacher
 from pipeline.engine.protocol import Method
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.methods.build import build_labeler, build_method
-from pipeline.methods.mal.method import StudentAndTeacher
+from pipeline.methods.mal.method import AutoLabelers
 from pipeline.params_file import tuples
 from pipeline.structures import Category
 from pipeline.weights import load_weights, save_weights
@@ -66,7 +67,7 @@ def load_bundle(folder: Path, predict: params.Predict, device: torch.device) -> 
 
 def load_labeler(
     folder: Path, device: torch.device
-) -> tuple[StudentAndTeacher, params.Mal, params.AutoLabeler]:
+) -> tuple[AutoLabelers, params.Mal, params.AutoLabeler]:
     """Rebuild an auto-labeler in evaluation mode on `device`.  Raises UserError for files that do not fit."""
     settings, model, _ = _read(folder)
     if not isinstance(settings, params.Mal) or not isinstance(model, params.AutoLabeler):

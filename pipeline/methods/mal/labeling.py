@@ -21,7 +21,7 @@ from pipeline.labels.label_file import LabelFile
 from pipeline.labels.pseudo import Labelled, PseudoLabels
 from pipeline.methods.bundle import load_labeler
 from pipeline.methods.mal.crops import TEST_AREAS, LabelingCrops, PlacedCrop, read_crops
-from pipeline.methods.mal.method import StudentAndTeacher
+from pipeline.methods.mal.method import AutoLabelers
 from pipeline.methods.mal.pseudo_masks import choose, crop_probabilities, mean_logits, paste, threshold_of
 from pipeline.methods.mal.refinement import CUT, refine_crops, refine_logits
 
@@ -39,7 +39,7 @@ class BoxMask(NamedTuple):
 
 
 def label_boxes(
-    networks: StudentAndTeacher,
+    networks: AutoLabelers,
     crops: LabelingCrops,
     indices: Sequence[int],
     labeling: params.Labeling,
@@ -134,7 +134,7 @@ def label_given_boxes(
 
 
 def _probabilities(
-    networks: StudentAndTeacher, batch: list[PlacedCrop], labeling: params.Labeling, device: torch.device
+    networks: AutoLabelers, batch: list[PlacedCrop], labeling: params.Labeling, device: torch.device
 ) -> Tensor:
     """(B, S, S) in [0, 1], 0 outside the boxes."""
     crops = torch.stack([crop.image for crop in batch]).to(device)

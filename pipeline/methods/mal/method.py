@@ -6,19 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import params
-from pipeline.engine.ema import follow
+from pipeline.engine.ema import StudentAndTeacher, follow
 from pipeline.methods.mal.crops import CropSample
 from pipeline.methods.mal.losses import mal_losses
 from pipeline.models.autolabeler.network import AutoLabeler
 
 
-class StudentAndTeacher(nn.Module):
-    """Both networks in one module, so that they are saved together; the teacher has no gradients."""
+class AutoLabelers(StudentAndTeacher):
+    """The student, which sees disturbed crops, and the teacher, which sees them as they are."""
 
-    def __init__(self, student: AutoLabeler, teacher: AutoLabeler) -> None:
-        super().__init__()
-        self.student = student
-        self.teacher = teacher.requires_grad_(False)
+    student: AutoLabeler
+    teacher: AutoLabeler
 
     def forward(self, crops: Tensor, undisturbed: Tensor, areas: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) normalised crops for the student and the teacher, (B,) box areas in image pixels.
@@ -36,7 +34,7 @@ class Mal:
 
     module: nn.Module
 
-    def __init__(self, settings: params.Mal, networks: StudentAndTeacher, epoch_steps: int) -> None:
+    def __init__(self, settings: params.Mal, networks: AutoLabelers, epoch_steps: int) -> None:
         """epoch_steps: of the first epoch, in which the weights of the losses grow."""
         self.module, self.networks = networks, networks
         self.settings = settings

@@ -1,0 +1,1 @@
+"""Guided Distillation: a mean teacher whose burn-in a third network guides."""

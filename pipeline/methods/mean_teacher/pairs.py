@@ -1,0 +1,129 @@
+"""What a step sees of each labelled image and, beside it, of an image without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pipeline.data.colors import disturb
+from pipeline.data.dataset import LabelledImages, plain_sample
+from pipeline.data.images import ImageStore
+from pipeline.data.transforms import augment, recolored
+from pipeline.engine.sampler import Key
+from pipeline.errors import UserError
+from pipeline.labels.label_file import LabelFile
+from pipeline.labels.unlabelled import read_unlabelled
+from pipeline.params import Taught
+from pipeline.structures import Sample
+
+# They part the streams of the unlabelled images from those of the labelled ones (four words each).
+_ORDER = (0, 2)
+_VIEWS = 3
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A labelled sample, and two views of an image without labels that have one geometry.
+
+    weak: (3, H, W) uint8 RGB, for the teacher; strong: the same disturbed, for the student.
+    """
+
+    labelled: Sample
+    weak: Tensor
+    strong: Tensor
+    unlabelled_id: int
+
+    @property
+    def image_id(self) -> int:
+        return self.labelled.image_id
+
+    def to(self, device: torch.device) -> Self:
+        return replace(
+            self,
+            labelled=self.labelled.to(device),
+            weak=self.weak.to(device),
+            strong=self.strong.to(device),
+        )
+
+
+class Pairs(Dataset[Pair]):
+    """The labelled images of a label file, each with the next image of a list without labels.
+
+    A key is (index, draw), of the labelled image and of the pair.  The draw alone decides which unlabelled
+    image it is: they come in epochs of their own, each a permutation of the list.  All chance in a pair
+    depends on seed, draw and indices, so that a resumed or a distributed run sees the same pairs.
+    """
+
+    def __init__(
+        self, store: ImageStore, labels: LabelFile, unlabelled: Path, settings: Taught, seed: int
+    ) -> None:
+        """unlabelled: a list of image ids, as `write_unlabelled` writes.
+
+        Raises UserError when either kind of images is missing, or one is not in the store.
+        """
+        self.labelled = LabelledImages(store, labels, settings.augmentation, seed)
+        self.image_ids = _known_images(unlabelled, store)
+        self.settings, self.seed = settings, seed
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.labelled)
+
+    @property
+    def classes(self) -> list[NDArray[np.int64]]:
+        """Of each labelled image, the class of every object."""
+        return self.labelled.classes
+
+    @property
+    def announcement(self) -> str:
+        """How many images there are of each kind."""
+        return f"masks of {len(self)} images, and {len(self.image_ids)} images without labels"
+
+    def __getitem__(self, key: Key) -> Pair:
+        _, draw = key
+        index = self._unlabelled(draw)
+        image_id = self.image_ids[index]
+        rng = np.random.default_rng((self.seed, draw, index, _VIEWS))
+        plain = plain_sample(self.labelled.cache.read(image_id), image_id)
+        weak = augment(plain, self.settings.augmentation, rng)
+        strong = recolored(weak, lambda pixels: disturb(pixels, self.settings.disturbance, rng))
+        return Pair(
+            self.labelled[key], weak.image.as_subclass(Tensor), strong.image.as_subclass(Tensor), image_id
+        )
+
+    def _unlabelled(self, draw: int) -> int:
+        """The index in the list of the image that comes with a draw."""
+        epoch, place = divmod(draw, len(self.image_ids))
+        if self._order[0] != epoch:
+            rng = np.random.default_rng((self.seed, epoch, *_ORDER))
+            self._order = epoch, rng.permutation(len(self.image_ids))
+        return int(self._order[1][place])
+
+
+def _known_images(path: Path, store: ImageStore) -> Sequence[int]:
+    """The image ids of a list.  Raises UserError when it is empty or names an image not in the store."""
+    image_ids = read_unlabelled(path)
+    if not image_ids:
+        raise UserError(
+            path,
+            "",
+            "there is no image without labels to learn from",
+            "set pool: all in the split, or label fewer images",
+        )
+    known = {record.id for record in store.records}
+    if unknown := [image_id for image_id in image_ids if image_id not in known]:
+        raise UserError(
+            path,
+            f"image {unknown[0]}",
+            f"is not in {store.folder / 'images.json'}",
+            "run `dvc repro` to make both from one dataset",
+        )
+    return image_ids
