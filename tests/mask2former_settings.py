@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.params import Mask2Former
+from pipeline.params import Mask2Former, QueryLosses
+
+PUBLISHED_LOSSES = QueryLosses(
+    class_weight=2,
+    mask_weight=5,
+    dice_weight=5,
+    no_object_weight=0.1,
+    points=12544,
+    oversample=3,
+    importance=0.75,
+)
 
 _SMALL = Mask2Former(
     architecture="mask2former",
@@ -22,6 +32,7 @@ _SMALL = Mask2Former(
     encoder_ffn_channels=32,
     decoder_ffn_channels=64,
     queries=6,
+    losses=PUBLISHED_LOSSES.model_copy(update={"points": 64}),
 )
 
 

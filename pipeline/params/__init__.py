@@ -32,6 +32,7 @@ from pipeline.params.methods import (
     Supervised,
 )
 from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, Mask2Former, MaskRCNN, Model
+from pipeline.params.query_losses import QueryLosses
 from pipeline.params.sections import Params
 from pipeline.params.starts import (
     Backbone,
@@ -74,6 +75,7 @@ __all__ = [
     "Params",
     "Predict",
     "PseudoLabels",
+    "QueryLosses",
     "RandomStart",
     "Report",
     "Run",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.params.base import Count, Positive, Rate, Section, Share
+from pipeline.params.query_losses import QueryLosses
 
 
 class CondInst(Section):
@@ -117,7 +118,7 @@ class MaskRCNN(Section):
 
 
 class Mask2Former(Section):
-    """Mask2Former (arXiv 2112.01527); its losses are a matter of the method."""
+    """Mask2Former (arXiv 2112.01527).  `losses` are its own, so that all methods that train it share them."""
 
     architecture: Literal["mask2former"]
     backbone: str  # `small`, or a timm name: ResNet, Swin, ConvNeXt, plain ViT, DINOv2
@@ -136,6 +137,7 @@ class Mask2Former(Section):
     encoder_ffn_channels: Positive
     decoder_ffn_channels: Positive
     queries: Positive
+    losses: QueryLosses
 
     @model_validator(mode="after")
     def _consistent(self) -> Mask2Former:
