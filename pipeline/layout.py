@@ -8,7 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of one benchmark below `root`, the repository."""
+    """Paths of one benchmark below `root`, the repository.
+
+    The predictions and matches of a row RUN.teacher lie in the folder of its run.
+    """
 
     root: Path
     benchmark: str
@@ -42,11 +45,11 @@ class Layout:
     def model(self, run: str, seed: int) -> Path:
         return self.data / "models" / run / f"seed-{seed}"
 
-    def predictions(self, run: str, seed: int) -> Path:
-        return self.data / "predictions" / run / f"seed-{seed}"
+    def predictions(self, row: str, seed: int) -> Path:
+        return self.data / "predictions" / row.replace(".", "/") / f"seed-{seed}"
 
-    def evaluation(self, run: str, seed: int) -> Path:
-        return self.data / "evaluation" / run / f"seed-{seed}.npz"
+    def evaluation(self, row: str, seed: int) -> Path:
+        return self.data / "evaluation" / row.replace(".", "/") / f"seed-{seed}.npz"
 
     @property
     def reports(self) -> Path:

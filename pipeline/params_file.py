@@ -75,6 +75,7 @@ def _causes(items: list[ErrorDetails]) -> list[ErrorDetails]:
 def _line(item: ErrorDetails) -> str:
     """One validation error as `key: value: what is allowed`."""
     kinds = {"shapes_pretraining", "timm", "random", "supervised", "boxinst", "mal", "[key]"}
+    kinds |= {"mean_teacher", "guided_distillation"}
     kinds |= {"condinst", "mask_rcnn", "detectron2", "autolabeler"}
     kinds |= {"fill", "ellipse", "two_means", "grabcut"}
     parts = [str(part) for part in item["loc"]]

@@ -12,7 +12,7 @@ def main() -> None:
     row = params.untrained[name]
     store = ImageStore.open(layout.prepared / "val")
     boxes = read_json(layout.labels("val_boxes"))
-    for seed in params.runs[row.detections].seeds:
+    for seed in params.trained[row.detections].seeds:
         detections = read_json(layout.predictions(row.detections, seed) / "detections.json")
         masked, in_boxes = apply_baseline(row, store, detections, boxes)
         write_json(layout.predictions(name, seed) / "detections.json", masked, indent=None)

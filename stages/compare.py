@@ -9,7 +9,7 @@ from pipeline.workflow.stage import open_stage, seeds_of
 
 def main() -> None:
     params, layout, _ = open_stage()
-    oracles = {name: row.oracle for name, row in params.runs.items()}
+    oracles = {row: params.trained[run].oracle for row, run in params.rows.items()}
     oracles |= {name: row.oracle for name, row in params.untrained.items()}
     matches = {
         name: {seed: Matches.load(layout.evaluation(name, seed)) for seed in seeds_of(params, name)}

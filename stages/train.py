@@ -11,6 +11,7 @@ from pipeline.errors import run_or_exit
 from pipeline.labels.label_file import LabelFile
 from pipeline.methods.bundle import environment, save_bundle
 from pipeline.methods.training import build_training
+from pipeline.params import Distilled
 from pipeline.report.cost import Cost, write_cost
 from pipeline.report.curves import write_curve
 from pipeline.workflow.stage import digest, open_stage
@@ -21,18 +22,30 @@ CODE = tuple(Path("pipeline") / part for part in ("data", "engine", "labels", "m
 
 def main() -> None:
     params, layout, name = open_stage("--run")
-    run = params.runs[name]
+    run = params.trained[name]
     settings, model = params.methods[run.settings], params.models[run.model]
     images, label_file = layout.prepared / "train", layout.labels(run.labels)
     start = layout.backbone(run.backbone) / "backbone.safetensors"
+    unlabelled = layout.unlabelled(run.labels)
+    teachers = {seed: layout.model(run.teacher, seed) for seed in run.seeds if isinstance(run, Distilled)}
     labels = LabelFile.read(label_file)
-    inputs = (images / "images.json", label_file, start, *CODE)
+    inputs = (images / "images.json", label_file, unlabelled, start, *teachers.values(), *CODE)
     key = digest(run.method, settings, model, environment(), files=inputs)
     histories = {}
     for seed in run.seeds:
         seed_everything(seed)
         store = ImageStore.open(images)
-        method, dataset = build_training(settings, model, store, labels, params.predict, seed, start)
+        method, dataset = build_training(
+            settings,
+            model,
+            store,
+            labels,
+            params.predict,
+            seed,
+            start=start,
+            unlabelled=unlabelled,
+            teacher=teachers.get(seed),
+        )
         checkpoint = layout.checkpoint(name, seed)
         result = fit(method, dataset, settings.train, seed=seed, checkpoint=checkpoint, key=key, name=name)
         histories[seed] = result.history

@@ -48,7 +48,7 @@ class Trainable(Protocol[ItemT]):
         ...
 
 
-class Method(Trainable[Sample], Protocol):
+class Method(Trainable[ItemT], Protocol[ItemT]):
     """A trainable that also predicts."""
 
     def predict(self, samples: list[Sample]) -> list[Instances]:

@@ -11,7 +11,10 @@ from typing import Any
 from pipeline import params
 from pipeline.engine.protocol import Method
 from pipeline.methods.boxinst.method import BoxInst
+from pipeline.methods.guided_distillation.method import GuidedDistillation
 from pipeline.methods.mal.method import AutoLabelers, Mal
+from pipeline.methods.mean_teacher.method import MeanTeacher
+from pipeline.methods.mean_teacher.networks import TaughtMask2Former
 from pipeline.methods.supervised.condinst import SupervisedCondInst
 from pipeline.methods.supervised.detectron2.method import SupervisedDetectron2
 from pipeline.methods.supervised.mask_rcnn import SupervisedMaskRCNN
@@ -31,7 +34,7 @@ class Parts:
 
 
 # By the kind of the method and the architecture of the network: what params.ARCHITECTURES allows.
-METHODS: Mapping[tuple[str, str], Callable[[Parts], Method]] = {
+METHODS: Mapping[tuple[str, str], Callable[[Parts], Method[Any]]] = {
     ("supervised", "condinst"): lambda of: SupervisedCondInst(
         of.settings, of.network, of.model, of.num_classes, of.predict, of.seed
     ),
@@ -39,6 +42,12 @@ METHODS: Mapping[tuple[str, str], Callable[[Parts], Method]] = {
     ("supervised", "detectron2"): lambda of: SupervisedDetectron2(of.settings, of.network),
     ("boxinst", "condinst"): lambda of: BoxInst(
         of.settings, of.network, of.model, of.num_classes, of.predict
+    ),
+    ("mean_teacher", "mask2former"): lambda of: MeanTeacher(
+        of.settings, TaughtMask2Former(of.network, copy.deepcopy(of.network)), of.model, of.predict
+    ),
+    ("guided_distillation", "mask2former"): lambda of: GuidedDistillation(
+        of.settings, TaughtMask2Former(of.network, copy.deepcopy(of.network)), of.model, of.predict
     ),
 }
 
@@ -50,7 +59,7 @@ def build_method(
     predict: params.Predict,
     seed: int,
     start: Path | None = None,
-) -> Method:
+) -> Method[Any]:
     """Build the network, its backbone from the weights in `start`, and the method that trains it.
 
     Other weights are drawn from torch's global generator; `seed` drives the draws of the method itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Literal
 
 import timm
 import torch
@@ -19,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.methods.build import build_labeler, build_method
 from pipeline.methods.mal.method import AutoLabelers
+from pipeline.methods.mean_teacher.method import MeanTeacher
 from pipeline.params_file import tuples
 from pipeline.structures import Category
 from pipeline.weights import load_weights, save_weights
@@ -52,22 +54,27 @@ def save_bundle(
     write_json(folder / "model.json", description)
 
 
-def load_bundle(folder: Path, predict: params.Predict, device: torch.device) -> tuple[Method, list[Category]]:
+def load_bundle(
+    folder: Path,
+    predict: params.Predict,
+    device: torch.device,
+    network: Literal["student", "teacher"] = "student",
+) -> tuple[Method[Any], list[Category]]:
     """Rebuild a method that detects, in evaluation mode on `device`.
 
-    Raises UserError for files that do not fit.
+    network: which one predicts, of a model that has both.  Raises UserError for files that do not fit.
     """
     settings, model, categories = _read(folder)
     if isinstance(settings, params.Mal):
         raise UserError(folder / "model.json", "", "is an auto-labeler, which detects nothing")
     method = build_method(settings, model, len(categories), predict, seed=0)
     _load(method.module, folder, device)
+    if isinstance(method, MeanTeacher):
+        method.predictor = network
     return method, categories
 
 
-def load_labeler(
-    folder: Path, device: torch.device
-) -> tuple[AutoLabelers, params.Mal, params.AutoLabeler]:
+def load_labeler(folder: Path, device: torch.device) -> tuple[AutoLabelers, params.Mal, params.AutoLabeler]:
     """Rebuild an auto-labeler in evaluation mode on `device`.  Raises UserError for files that do not fit."""
     settings, model, _ = _read(folder)
     if not isinstance(settings, params.Mal) or not isinstance(model, params.AutoLabeler):

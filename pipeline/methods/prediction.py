@@ -32,21 +32,23 @@ def predict_run(
     settings: params.Predict,
     device: torch.device,
     name: str,
+    network: Literal["student", "teacher"],
 ) -> tuple[Records | None, Records]:
     """Predict with the trained model in the folder `model` on every image of `store`.
 
-    Returns COCO results, None from a run that detects nothing, and records of (annotation_id, image_id,
-    segmentation) for the given boxes.  Raises UserError for a model that does not fit.
+    network: which one predicts, of a model that has both.  Returns COCO results, None from a run that
+    detects nothing, and records of (annotation_id, image_id, segmentation) for the given boxes.  Raises
+    UserError for a model that does not fit.
     """
     if task == "masks_in_boxes":
         return None, label_given_boxes(model, store, boxes, settings.labeling, device=device, name=name)
     with reproducible(settings.threads):
-        method, categories = load_bundle(model, settings, device)
+        method, categories = load_bundle(model, settings, device, network)
         return predict_images(method, store, boxes, categories, settings, device, name)
 
 
 def predict_images(
-    method: Method,
+    method: Method[Any],
     store: ImageStore,
     boxes: LabelFile,
     categories: list[Category],

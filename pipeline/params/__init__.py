@@ -8,6 +8,7 @@ from pipeline.params.comparison import (
     Baseline,
     Classical,
     DenseCrf,
+    Distilled,
     Ellipse,
     Evaluate,
     Fill,
@@ -33,7 +34,7 @@ from pipeline.params.methods import (
 )
 from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, Mask2Former, MaskRCNN, Model
 from pipeline.params.query_losses import QueryLosses
-from pipeline.params.sections import Params
+from pipeline.params.sections import TAUGHT, Params
 from pipeline.params.starts import (
     Backbone,
     RandomStart,
@@ -42,10 +43,12 @@ from pipeline.params.starts import (
     TimmWeights,
     WeightFile,
 )
+from pipeline.params.taught import GuidedDistillation, MeanTeacher, PseudoMasks, Taught
 from pipeline.params.training import Augmentation, Disturbance, Training
 
 __all__ = [
     "ARCHITECTURES",
+    "TAUGHT",
     "Augmentation",
     "AutoLabeler",
     "Backbone",
@@ -58,23 +61,27 @@ __all__ = [
     "CropAugmentation",
     "DenseCrf",
     "Detectron2",
+    "Distilled",
     "Disturbance",
     "Ellipse",
     "Evaluate",
     "Fill",
     "GrabCut",
+    "GuidedDistillation",
     "Labeling",
     "Labels",
     "Mal",
     "Mask2Former",
     "MaskRCNN",
     "MeanField",
+    "MeanTeacher",
     "Method",
     "Model",
     "NmsThreshold",
     "Params",
     "Predict",
     "PseudoLabels",
+    "PseudoMasks",
     "QueryLosses",
     "RandomStart",
     "Report",
@@ -86,6 +93,7 @@ __all__ = [
     "SplitList",
     "Start",
     "Supervised",
+    "Taught",
     "TimmWeights",
     "Training",
     "TwoMeans",

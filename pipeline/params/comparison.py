@@ -10,18 +10,34 @@ from pipeline.params.base import Count, Name, Positive, Rate, Section, Seed, Sha
 from pipeline.params.methods import MeanField
 
 
-class Run(Section):
+class Trained(Section):
     """One row of the comparison: a model trained by a method on a label set."""
 
     title: Annotated[str, Field(min_length=1)]
     task: Literal["instances", "masks_in_boxes"]  # detect and segment; or segment what given boxes hold
-    method: Literal["supervised", "boxinst", "mal"]  # the folder of pipeline/methods that the run depends on
+    method: str  # the folder of pipeline/methods that the row depends on
     settings: Name  # the row of `methods`
     model: Name
     labels: Name
     backbone: Name
     oracle: Name  # the run that `retention` divides by; its own name for an oracle, `none` without one
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+
+
+class Run(Trained):
+    """A training on a label set alone."""
+
+    method: Literal["supervised", "boxinst", "mal", "mean_teacher"]
+
+
+class Distilled(Trained):
+    """A training on a label set and on what another run, trained on the same one, has learnt from it.
+
+    A table of its own, since DVC has no dependencies that only some rows have: this one's is `teacher`.
+    """
+
+    method: Literal["guided_distillation"]
+    teacher: Name  # a row of `runs`
 
 
 class _Baseline(Section):
@@ -132,6 +148,7 @@ class Predict(Section):
     nms_threshold: NmsThreshold
     pre_nms_topk: Positive
     detections_per_image: Positive
+    network: Literal["student", "teacher", "both"]  # of runs that have both; `both`: each has a row
     batch_size: Positive
     threads: Positive
     labeling: Labeling

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.params.base import Count, Momentum, Positive, Rate, Section, Share, Weight
+from pipeline.params.taught import GuidedDistillation, MeanTeacher
 from pipeline.params.training import Augmentation, Disturbance, Training
 
 
@@ -104,11 +105,13 @@ class Mal(Section):
         return self
 
 
-Method = Annotated[Supervised | BoxInst | Mal, Field(discriminator="kind")]
+Method = Annotated[Supervised | BoxInst | Mal | MeanTeacher | GuidedDistillation, Field(discriminator="kind")]
 
 # What each kind of method trains.
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "supervised": ("condinst", "mask_rcnn", "mask2former", "detectron2"),
     "boxinst": ("condinst",),
     "mal": ("autolabeler",),
+    "mean_teacher": ("mask2former",),
+    "guided_distillation": ("mask2former",),
 }

@@ -11,17 +11,22 @@ from pipeline.params.base import Name, Section
 from pipeline.params.comparison import (
     Baseline,
     Classical,
+    Distilled,
     Evaluate,
     Predict,
     PseudoLabels,
     Report,
     Run,
     Sam,
+    Trained,
 )
 from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, Split, SplitList
 from pipeline.params.methods import ARCHITECTURES, Method
 from pipeline.params.networks import Model
 from pipeline.params.starts import Backbone, Start, WeightFile
+
+TAUGHT = ("mean_teacher", "guided_distillation")  # methods whose runs hold a student and a teacher
+TEACHER = ".teacher"  # ends the name of a row that shows a run's teacher; no name of a run has a dot
 
 
 class Params(Section):
@@ -40,6 +45,7 @@ class Params(Section):
     methods: dict[Name, Method]
     pseudo_labels: dict[Name, PseudoLabels]
     runs: dict[Name, Run]
+    distilled: dict[Name, Distilled]
     baselines: dict[Name, Classical]
     sam: dict[Name, Sam]
     predict: Predict
@@ -63,9 +69,12 @@ class Params(Section):
             raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
         self._check_names("backbones", "weight_files")
         self._check_names("labels", "splits", "split_lists", "pseudo_labels")
-        self._check_names("runs", "baselines", "sam")
+        self._check_names("runs", "distilled", "baselines", "sam")
         for name, run in self.runs.items():
-            self._check_run(name, run)
+            self._check_run(f"runs.{name}", run)
+        for name, distilled in self.distilled.items():
+            self._check_run(f"distilled.{name}", distilled)
+            self._check_teacher(f"distilled.{name}", distilled)
         for name, pseudo in self.pseudo_labels.items():
             self._check_pseudo_labels(name, pseudo)
         for name, classical in self.baselines.items():
@@ -92,8 +101,31 @@ class Params(Section):
         return {**self.splits, **self.split_lists}
 
     @property
+    def trained(self) -> dict[str, Trained]:
+        """All rows of the comparison that train a model, in the order of params.yaml."""
+        return {**self.runs, **self.distilled}
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """Each row of the comparison that shows a trained network -> its run: one for each run, and a second
+        one, RUN.teacher, for its teacher, where student and teacher have a row each."""
+        both = self.predict.network == "both"
+        rows: dict[str, str] = {}
+        for name, run in self.trained.items():
+            rows[name] = name
+            if both and run.method in TAUGHT:
+                rows[f"{name}{TEACHER}"] = name
+        return rows
+
+    def network(self, row: str) -> Literal["student", "teacher"]:
+        """Which network a row shows, of a run that holds a student and a teacher."""
+        if self.predict.network == "both":
+            return "teacher" if row.endswith(TEACHER) else "student"
+        return self.predict.network
+
+    @property
     def untrained(self) -> dict[str, Baseline]:
-        """All rows of the comparison beside the runs, in the order of params.yaml."""
+        """All rows of the comparison that train nothing, in the order of params.yaml."""
         return {**self.baselines, **self.sam}
 
     def supervision(self, labels: str) -> Literal["boxes", "masks"]:
@@ -116,72 +148,92 @@ class Params(Section):
             for name in sorted(getattr(self, one).keys() & getattr(self, other).keys()):
                 raise ValueError(f"{name} is both in {one} and in {other}; rename one")
 
-    def _check_run(self, name: str, run: Run) -> None:
-        if name == "none":
+    def _check_run(self, key: str, run: Trained) -> None:
+        if key.endswith(".none"):
             raise ValueError("a run may not be called none: that word means no oracle")
-        for key, table in (
+        for name, table in (
             ("settings", self.methods),
             ("model", self.models),
             ("labels", {**self.labels, **self.partial, **self.pseudo_labels}),
             ("backbone", self.starts),
         ):
-            _known(f"runs.{name}.{key}", getattr(run, key), table)
+            _known(f"{key}.{name}", getattr(run, name), table)
         if len(set(run.seeds)) != len(run.seeds):
-            raise ValueError(f"runs.{name}.seeds names a seed twice")
+            raise ValueError(f"{key}.seeds names a seed twice")
         if self.methods[run.settings].kind != run.method:
             raise ValueError(
-                f"runs.{name}.settings: {run.settings} configures"
+                f"{key}.settings: {run.settings} configures"
                 f" {self.methods[run.settings].kind}, and the run's method is {run.method}"
             )
         if (run.task == "masks_in_boxes") != (run.method == "mal"):
-            raise ValueError(f"runs.{name}.task: {run.method} does not do {run.task}")
-        self._check_oracle(name, run)
-        self._check_labels(name, run)
-        self._check_model(name, run)
+            raise ValueError(f"{key}.task: {run.method} does not do {run.task}")
+        self._check_oracle(key, run)
+        self._check_labels(key, run)
+        self._check_model(key, run)
 
-    def _check_oracle(self, name: str, run: Run) -> None:
+    def _check_oracle(self, key: str, run: Trained) -> None:
         if run.oracle == "none":
             return
-        _known(f"runs.{name}.oracle", run.oracle, self.runs)
-        if "masks_in_boxes" in (run.task, self.runs[run.oracle].task):
+        _known(f"{key}.oracle", run.oracle, self.trained)
+        if "masks_in_boxes" in (run.task, self.trained[run.oracle].task):
             raise ValueError(
-                f"runs.{name}.oracle: retention compares AP, and masks in given boxes have none; use none"
+                f"{key}.oracle: retention compares AP, and masks in given boxes have none; use none"
             )
 
-    def _check_labels(self, name: str, run: Run) -> None:
+    def _check_labels(self, key: str, run: Trained) -> None:
+        if run.method in TAUGHT:
+            if run.labels not in self.partial:
+                raise ValueError(
+                    f"{key}.labels: {run.labels} has no list of images without labels, from which"
+                    f" {run.method} learns; name a row of splits or split_lists"
+                )
+            return
         if run.labels in {**self.partial, **self.pseudo_labels}:
             kind: str = "masks"
         else:
             kind = self.labels[run.labels].kind
             if self.labels[run.labels].split != "train":
-                raise ValueError(f"runs.{name}.labels: {run.labels} is of the val split; train on train")
+                raise ValueError(f"{key}.labels: {run.labels} is of the val split; train on train")
         needed = {"supervised": "masks", "boxinst": "boxes", "mal": "boxes"}[run.method]
         if kind != needed:
-            raise ValueError(
-                f"runs.{name}.labels: {run.labels} holds {kind}, and {run.method} trains on {needed}"
-            )
+            raise ValueError(f"{key}.labels: {run.labels} holds {kind}, and {run.method} trains on {needed}")
 
-    def _check_model(self, name: str, run: Run) -> None:
+    def _check_model(self, key: str, run: Trained) -> None:
         model, start = self.models[run.model], self.starts[run.backbone]
         if model.architecture not in ARCHITECTURES[run.method]:
             raise ValueError(
-                f"runs.{name}.model: the architecture of {run.model} is {model.architecture},"
+                f"{key}.model: the architecture of {run.model} is {model.architecture},"
                 f" and {run.method} trains {', '.join(ARCHITECTURES[run.method])}"
             )
         if model.backbone != start.architecture:
             raise ValueError(
-                f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"
+                f"{key}.backbone: {run.backbone} is for {start.architecture},"
                 f" and the model {run.model} has {model.backbone}"
             )
 
+    def _check_teacher(self, key: str, run: Distilled) -> None:
+        """The teacher must be the same network, and must have seen the same masks and no more."""
+        _known(f"{key}.teacher", run.teacher, self.runs)
+        teacher = self.runs[run.teacher]
+        if teacher.method != "supervised":
+            raise ValueError(
+                f"{key}.teacher: {run.teacher} is trained by {teacher.method}; name a run of supervised"
+            )
+        for name in ("model", "labels"):
+            own, other = getattr(run, name), getattr(teacher, name)
+            if own != other:
+                raise ValueError(f"{key}.teacher: {run.teacher} has the {name} {other}, and this row {own}")
+        if missing := sorted(set(run.seeds) - set(teacher.seeds)):
+            raise ValueError(f"{key}.seeds: the teacher {run.teacher} has no seed {missing[0]}")
+
     def _check_baseline(self, key: str, row: Baseline) -> None:
-        _known(f"{key}.detections", row.detections, self.runs)
-        if self.runs[row.detections].task != "instances":
+        _known(f"{key}.detections", row.detections, self.trained)
+        if self.trained[row.detections].task != "instances":
             raise ValueError(
                 f"{key}.detections: {row.detections} gives masks to given boxes and detects none"
             )
         if row.oracle != "none":
-            _known(f"{key}.oracle", row.oracle, self.runs)
+            _known(f"{key}.oracle", row.oracle, self.trained)
 
     def _check_separation(self) -> None:
         for name in self.separation:

@@ -54,7 +54,8 @@ def _size(row: Row) -> Cell:
 
 
 def _images(row: Row) -> Cell:
-    return Cell("–" if row.train_images is None else f"{row.train_images:,}", value=row.train_images)
+    beside = f"+ {row.unlabelled_images:,} unlabelled" if row.unlabelled_images else ""
+    return Cell("–" if row.train_images is None else f"{row.train_images:,}", beside, row.train_images)
 
 
 _COLUMNS = (
@@ -90,7 +91,7 @@ _COLUMNS = (
     Column("mIoU", "mean IoU over classes, of all pixels", _metric("mIoU")),
     Column("mIoU + CRF", "mIoU after a dense CRF", _metric("mIoU_crf")),
     Column("Seeds", "trainings from different seeds; below it the lowest and highest figure", _seeds),
-    Column("Images", "training images", _images),
+    Column("Images", "training images with labels; below it those that are used without", _images),
     Column("Params", "parameters of the model, in millions", _size),
 )
 
@@ -101,11 +102,13 @@ def columns(data: ReportData) -> list[Column]:
 
 
 def sees(row: Row) -> str:
-    """What supervision a row had, for people: "masks, 4 %", "boxes, through mal", "boxes, no training"."""
+    """What supervision a row had, for people: "masks, 4 %", "masks, 4 %, + unlabelled images",
+    "boxes, through mal", "boxes, no training"."""
     share = [percentage(row.labelled_fraction or 0)] if row.is_partial else []
+    unlabelled = ["+ unlabelled images"] if row.unlabelled_images else []
     through = [f"through {row.through}"] if row.through else []
     untrained = ["no training"] if row.kind == "baseline" else []
-    return ", ".join([row.supervision, *share, *through, *untrained])
+    return ", ".join([row.supervision, *share, *unlabelled, *through, *untrained])
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ class Row:
 
     supervision: "masks" or "boxes", what people annotated; labelled_fraction: of the training images, for
     which they did so, None of a baseline on the boxes of a run that has them for all; through: the run whose
-    pseudo-labels of them it is trained on, or ""; separation: of the runs that params.yaml lists for it;
+    pseudo-labels of them it is trained on, or ""; unlabelled_images: of how many images without labels it
+    learns, too, None where it does not; separation: of the runs that params.yaml lists for it;
     oracle: a row's name, its own for an oracle, or "none"; metrics: METRICS -> percent, mean over seeds, None
     where it could not be computed; headline: the metric that seed_scores (of each seed), interval, retention
     (percent of the oracle's), per_category (class -> percent) and the differences are about: box_AP when the
@@ -82,6 +83,7 @@ class Row:
     separation: Separation | None = None
     labelled_fraction: float | None = None
     train_images: int | None = None
+    unlabelled_images: int | None = None
     params_million: float | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.results import category_names, have_masks
 from pipeline.files import read_json
 from pipeline.layout import Layout
-from pipeline.params import Baseline, Params, Run
+from pipeline.params import TAUGHT, Baseline, Params
 from pipeline.report.curves import read_curve
 from pipeline.report.data import (
     Curve,
@@ -39,7 +39,7 @@ def load_report_data(root: Path, params: Params) -> ReportData:
     layout = Layout(root, params.benchmark)
     try:
         comparison = read_json(layout.comparison)
-        rows = tuple(_row(layout, params, comparison, name) for name in (*params.runs, *params.untrained))
+        rows = tuple(_row(layout, params, comparison, name) for name in (*params.rows, *params.untrained))
         ranked_by, scenes = _scenes(layout, params, rows)
         return ReportData(
             benchmark=params.benchmark,
@@ -57,8 +57,8 @@ def load_report_data(root: Path, params: Params) -> ReportData:
             ranked_by=ranked_by,
             stand_ins=tuple(
                 name
-                for name, run in params.runs.items()
-                if params.starts[run.backbone].kind == "shapes_pretraining"
+                for name, run in params.rows.items()
+                if params.starts[params.trained[run].backbone].kind == "shapes_pretraining"
             ),
         )
     except (KeyError, TypeError) as error:
@@ -72,7 +72,7 @@ def load_report_data(root: Path, params: Params) -> ReportData:
 
 def _row(layout: Layout, params: Params, comparison: dict[str, Any], name: str) -> Row:
     """One row from its metrics, its entry in the comparison and what params.yaml says of it."""
-    metrics, compared = read_json(layout.metrics(name)), comparison["runs"][name]
+    metrics, compared = _metrics(layout, params, name), comparison["runs"][name]
     retention = compared["retention"]
     missing = list(metrics["not_computed"])
     if retention["reason"] and compared["oracle"] != "none":
@@ -91,9 +91,16 @@ def _row(layout: Layout, params: Params, comparison: dict[str, Any], name: str) 
         "per_category": _per_category(metrics),
         "not_computed": tuple(missing),
     }
-    if name in params.runs:
-        return Row(**figures, **_of_run(layout, params, name, params.runs[name]))
+    if name in params.rows:
+        return Row(**figures, **_of_run(layout, params, name))
     return Row(**figures, **_of_baseline(layout, params, params.untrained[name]))
+
+
+def _metrics(layout: Layout, params: Params, name: str) -> dict[str, Any]:
+    """What `evaluate` wrote of a row; a teacher's figures are a section of its run's."""
+    run = params.rows.get(name, name)
+    metrics: dict[str, Any] = read_json(layout.metrics(run))
+    return metrics if run == name else dict(metrics["teacher"])
 
 
 def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
@@ -114,8 +121,11 @@ def _per_category(metrics: dict[str, Any]) -> dict[str, float | None]:
     return dict(metrics["per_category_AP"])
 
 
-def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, Any]:
-    model = read_json(layout.model(name, run.seeds[0]) / "model.json")
+def _of_run(layout: Layout, params: Params, name: str) -> dict[str, Any]:
+    source = params.rows[name]
+    run = params.trained[source]
+    taught = run.method in TAUGHT
+    model = read_json(layout.model(source, run.seeds[0]) / "model.json")
     sections: dict[str, BaseModel] = {
         "run": run,
         "method": params.methods[run.settings],
@@ -128,7 +138,7 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
         sections["split"] = params.partial[run.labels]
     supervision, through = _supervision(params, run.labels)
     return {
-        "title": run.title,
+        "title": f"{run.title}, its teacher" if taught and params.network(name) == "teacher" else run.title,
         "kind": "run",
         "task": run.task,
         "method": run.method,
@@ -140,6 +150,7 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
         "seeds": run.seeds,
         "labelled_fraction": _labelled_fraction(layout, params, run.labels),
         "train_images": model["train_images"],
+        "unlabelled_images": read_json(layout.split_metrics(run.labels))["unlabelled"] if taught else None,
         "params_million": model["parameters"] / 1e6,
         "settings": {key: section.model_dump() for key, section in sections.items()},
         "environment": model["environment"],
@@ -148,7 +159,7 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
 
 def _of_baseline(layout: Layout, params: Params, baseline: Baseline) -> dict[str, Any]:
     """A baseline has the supervision, task and seeds of the run whose boxes it fills, and no network."""
-    source = params.runs[baseline.detections]
+    source = params.trained[baseline.detections]
     supervision, through = _supervision(params, source.labels)
     fraction = _labelled_fraction(layout, params, source.labels)
     return {
@@ -189,7 +200,7 @@ def _differences(items: list[dict[str, Any]], figure: str) -> tuple[Difference, 
 
 
 def _curves(layout: Layout, params: Params) -> dict[str, tuple[Curve, ...]]:
-    return {name: read_curve(layout.curve(name)) for name in params.runs}
+    return {name: read_curve(layout.curve(name)) for name in params.trained}
 
 
 def _scenes(layout: Layout, params: Params, rows: tuple[Row, ...]) -> tuple[str, tuple[Scene, ...]]:

@@ -31,9 +31,11 @@ def percentage(fraction: float) -> str:
 
 
 def annotated(row: Row) -> str:
-    """What people annotated for a row, in a sentence: "boxes", "masks of 4 % of the images"."""
+    """What a row is trained on, in a sentence: "boxes", "masks of 4 % of the images and images
+    without labels"."""
     share = f" of {percentage(row.labelled_fraction or 0)} of the images" if row.is_partial else ""
-    return f"{row.supervision}{share}"
+    unlabelled = " and images without labels" if row.unlabelled_images else ""
+    return f"{row.supervision}{share}{unlabelled}"
 
 
 def quoted(row: Row) -> str:
@@ -89,7 +91,7 @@ def _headline(data: ReportData, best: Row) -> str:
         return f"{quoted(best)}, trained on {annotated(best)}{_through(data, best)}, reaches {reached}."
     oracle = data.row(best.oracle)
     inside = f"; 95 % interval {span(best.retention_interval, 0)} %" if best.retention_interval else ""
-    alone = "" if best.is_partial else " alone"  # images without labels may be used, too
+    alone = "" if best.is_partial else " alone"
     return (
         f"{quoted(best)}, trained on {annotated(best)}{alone}{_through(data, best)}, reaches"
         f" {number(best.retention, 0)} % of"

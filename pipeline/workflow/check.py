@@ -33,7 +33,7 @@ def check(root: Path) -> Params:
         _check_path(root, f"weight_files.{name}.path", start.path, file=True)
     for name, sam in params.sam.items():
         _check_path(root, f"sam.{name}.weights", sam.weights, file=False)
-    for name in sorted({run.model for run in params.runs.values()}):
+    for name in sorted({run.model for run in params.trained.values()}):
         if params.models[name].backbone != "small":  # whose strides the params know
             _check_model(name, params.models[name], params.predict)
     leaks = find_leaks(read_dag(root), params)

@@ -98,8 +98,9 @@ def find_leaks(dag: Dag, params: Params) -> list[str]:
     masks = mask_files(params)
     gates = {f"labels@{name}" for name, labels in params.labels.items() if labels.kind != "masks"}
     leaks = []
-    for run, row in params.runs.items():
-        starts = (f"train@{run}", f"predict@{run}")
+    for run, row in params.trained.items():
+        table = "_distilled" if run in params.distilled else ""
+        starts = (f"train{table}@{run}", f"predict{table}@{run}")
         if row.labels in params.partial:
             others = masks - {f"data/{params.benchmark}/labels/{row.labels}"}
             own = {f"splits@{row.labels}", f"split_lists@{row.labels}"}

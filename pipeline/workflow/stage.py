@@ -24,10 +24,15 @@ def open_stage(option: str = "") -> tuple[Params, Layout, str]:
     return params, Layout(Path(), params.benchmark), value
 
 
-def seeds_of(params: Params, run: str) -> tuple[int, ...]:
-    """Seeds of a run; a baseline has those of the run whose boxes it fills."""
-    row = params.untrained.get(run)
-    return params.runs[row.detections if row else run].seeds
+def seeds_of(params: Params, name: str) -> tuple[int, ...]:
+    """Seeds of a row of the comparison; a baseline has those of the run whose boxes it fills."""
+    row = params.untrained.get(name)
+    return params.trained[row.detections if row else params.rows[name]].seeds
+
+
+def rows_of(params: Params, run: str) -> list[str]:
+    """Rows of the comparison that show what a run (or a baseline) predicts: its own, and its teacher's."""
+    return [run] if run in params.untrained else [row for row, source in params.rows.items() if source == run]
 
 
 def digest(*parts: object, files: tuple[Path, ...] = ()) -> str:

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from pipeline.engine.ema import StudentAndTeacher
+from pipeline.engine.ema import StudentAndTeacher, follow
 from pipeline.models.mask2former.network import Mask2Former
 from pipeline.models.mask2former.predictions import QueryPredictions
 
@@ -36,6 +36,14 @@ class TaughtMask2Former(StudentAndTeacher):
         super().train(mode)
         self.teacher.eval()
         return self
+
+    def update_teacher(self, step: int, burn_in: int, momentum: float) -> None:
+        """At step `burn_in` a copy of the student, later its average, and nothing before.
+
+        Running statistics are averaged with the parameters; counters of batches stay (as in the release).
+        """
+        if step >= burn_in:
+            follow(self.teacher, self.student, momentum if step > burn_in else 0.0, buffers=True)
 
     def forward(
         self,
