@@ -21,6 +21,12 @@ class Target:
     labels: Tensor
     masks: Mask | None = None
 
+    def required_masks(self) -> Mask:
+        """The masks.  Raises ValueError where the labels are boxes alone."""
+        if self.masks is None:
+            raise ValueError("a method on masks needs masks, and this sample has none")
+        return self.masks
+
     def to(self, device: torch.device) -> Target:
         masks = None if self.masks is None else self.masks.to(device)
         return Target(self.boxes.to(device), self.labels.to(device), masks)

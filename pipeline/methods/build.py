@@ -17,6 +17,7 @@ from pipeline.methods.mean_teacher.method import MeanTeacher
 from pipeline.methods.mean_teacher.networks import TaughtMask2Former
 from pipeline.methods.supervised.condinst import SupervisedCondInst
 from pipeline.methods.supervised.detectron2.method import SupervisedDetectron2
+from pipeline.methods.supervised.mask2former import SupervisedMask2Former
 from pipeline.methods.supervised.mask_rcnn import SupervisedMaskRCNN
 from pipeline.models.build import build_network, load_autolabeler
 
@@ -39,6 +40,9 @@ METHODS: Mapping[tuple[str, str], Callable[[Parts], Method[Any]]] = {
         of.settings, of.network, of.model, of.num_classes, of.predict, of.seed
     ),
     ("supervised", "mask_rcnn"): lambda of: SupervisedMaskRCNN(of.settings, of.network),
+    ("supervised", "mask2former"): lambda of: SupervisedMask2Former(
+        of.settings, of.network, of.model, of.predict
+    ),
     ("supervised", "detectron2"): lambda of: SupervisedDetectron2(of.settings, of.network),
     ("boxinst", "condinst"): lambda of: BoxInst(
         of.settings, of.network, of.model, of.num_classes, of.predict

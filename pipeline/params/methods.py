@@ -15,7 +15,7 @@ class Supervised(Section):
     """A detector on masks (or on pseudo-masks).  The losses are those of its architecture."""
 
     kind: Literal["supervised"]
-    mask_weight: Weight  # of the mask loss
+    mask_weight: Weight  # factor on what the architecture's losses of masks weigh
     train: Training
     augmentation: Augmentation
 

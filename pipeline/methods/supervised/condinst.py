@@ -10,7 +10,7 @@ from pipeline.methods.detection.condinst_method import CondInstMethod
 from pipeline.methods.detection.proposals import Positives, Proposals, random_choice, topk_per_box
 from pipeline.methods.detection.targets import mask_centroids
 from pipeline.methods.dice import dice_loss
-from pipeline.methods.supervised.targets import required_masks, sample_masks
+from pipeline.methods.supervised.targets import sample_masks
 from pipeline.structures import PaddedBatch, Sample, Target
 
 
@@ -32,7 +32,7 @@ class SupervisedCondInst(CondInstMethod):
         self.seed = seed
 
     def centers(self, target: Target, padded_size: tuple[int, int]) -> Tensor:
-        return mask_centroids(required_masks(target))
+        return mask_centroids(target.required_masks())
 
     def choose(self, positives: Positives, step: int) -> Tensor:
         if self.model.topk_per_image > 0:
@@ -46,7 +46,7 @@ class SupervisedCondInst(CondInstMethod):
     ) -> dict[str, Tensor]:
         height, width = padded.images.shape[-2:]
         masks = sample_masks(
-            [required_masks(sample.target) for sample in batch], (height, width), self.model.mask_out_stride
+            [sample.target.required_masks() for sample in batch], (height, width), self.model.mask_out_stride
         )
         total = dice_loss(logits.sigmoid(), masks[proposals.boxes]).sum()
         return {"loss_mask": self.settings.mask_weight * total / max(len(proposals), 1)}

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from pipeline import params
 from pipeline.methods.detection.inference import evaluating, original_boxes, rescale_boxes
 from pipeline.methods.detection.paste import paste_masks
-from pipeline.methods.supervised.targets import required_masks
 from pipeline.models.mask_rcnn import MaskRCNN, Pyramid
 from pipeline.structures import Instances, PaddedBatch, Sample, Target, pad_images
 
@@ -97,5 +96,5 @@ def _tensors(target: Target) -> dict[str, Tensor]:
     return {
         "boxes": target.boxes.as_subclass(torch.Tensor),
         "labels": target.labels,
-        "masks": required_masks(target).as_subclass(torch.Tensor),
+        "masks": target.required_masks().as_subclass(torch.Tensor),
     }

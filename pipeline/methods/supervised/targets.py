@@ -6,16 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.tv_tensors import Mask
-
-from pipeline.structures import Target
-
-
-def required_masks(target: Target) -> Mask:
-    """The masks of a target that must have some.  Raises ValueError when the labels are boxes alone."""
-    if target.masks is None:
-        raise ValueError("the supervised method needs masks, and this sample has none")
-    return target.masks
 
 
 def sample_masks(masks: Sequence[Tensor], size: tuple[int, int], stride: int) -> Tensor:

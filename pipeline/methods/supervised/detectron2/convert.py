@@ -9,7 +9,6 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from pipeline.methods.detection.inference import clip_masks, rescale_boxes
-from pipeline.methods.supervised.targets import required_masks
 from pipeline.structures import Instances, Sample, Target
 
 
@@ -33,7 +32,7 @@ def _objects(target: Target, size: tuple[int, int]) -> Any:
         size,
         gt_boxes=Boxes(target.boxes.as_subclass(Tensor)),
         gt_classes=target.labels,
-        gt_masks=BitMasks(required_masks(target).as_subclass(Tensor)),
+        gt_masks=BitMasks(target.required_masks().as_subclass(Tensor)),
     )
 
 
