@@ -78,7 +78,7 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         (
             "labels: masks",
             "labels: mask",
-            ["runs.oracle.labels", "'mask'", "mal_masks, mal_masks_unrefined, masks, val"],
+            ["runs.oracle.labels", "'mask'", "mal_masks, mal_masks_unrefined, masks, masks_4, val"],
         ),
         ("labels: masks", "labels: boxes", ["runs.oracle.labels", "boxes", "supervised trains on masks"]),
         ("oracle: oracle", "oracle: nobody", ["runs.oracle.oracle", "'nobody'"]),
@@ -117,18 +117,18 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
             ["weight_files.own.path: missing"],
         ),
         (
-            "splits: {}",
-            "splits:\n  few: {percent: 0, rule: stratified, seed: 0, pool: all}",
+            "\nsplits:\n",
+            "\nsplits:\n  few: {percent: 0, rule: stratified, seed: 0, pool: all}\n",
             ["splits.few.percent: 0", "greater than 0"],
         ),
         (
-            "splits: {}",
-            "splits:\n  few: {percent: 1, rule: random, seed: 0, pool: others}",
+            "\nsplits:\n",
+            "\nsplits:\n  few: {percent: 1, rule: random, seed: 0, pool: others}\n",
             ["splits.few.rule: 'random'", "'stratified' or 'uniform'", "splits.few.pool: 'others'"],
         ),
         (
-            "splits: {}",
-            "splits:\n  masks: {percent: 1, rule: uniform, seed: 0, pool: rest}",
+            "\nsplits:\n",
+            "\nsplits:\n  masks: {percent: 1, rule: uniform, seed: 0, pool: rest}\n",
             ["masks is both in labels and in splits; rename one"],
         ),
         (
@@ -253,13 +253,14 @@ def test_mistakes_in_a_mask_rcnn(root: Path, tmp_path: Path, old: str, new: str,
         (
             "kind: boxinst\n",
             "kind: boxinst2\n",
-            "methods.boxinst.kind: 'boxinst2' is not allowed: it must be one of supervised, boxinst, mal",
+            "methods.boxinst.kind: 'boxinst2' is not allowed: it must be one of supervised, boxinst, mal,"
+            " mean_teacher, guided_distillation",
         ),
         (
             "architecture: condinst\n",
             "architecture: conddist\n",
             "models.condinst_small.architecture: 'conddist' is not allowed: it must be one of condinst,"
-            " mask_rcnn, detectron2, autolabeler",
+            " mask_rcnn, mask2former, detectron2, autolabeler",
         ),
         ("    kind: fill\n", "", "baselines.fill.kind: missing; every key must be written out"),
         (

@@ -49,12 +49,12 @@ def add_sam(repository: Path, weights: str) -> None:
 
 
 def add_splits(repository: Path, **percents: float) -> None:
-    """Rows of splits: name = percentage of the images whose masks are labels."""
+    """More rows of splits: name = percentage of the images whose masks are labels."""
     rows = (
         f"\n  {name}: {{percent: {percent}, rule: stratified, seed: 0, pool: all}}"
         for name, percent in percents.items()
     )
-    edit(repository, "\nsplits: {}", f"\nsplits:{''.join(rows)}")
+    edit(repository, "\nsplits:", f"\nsplits:{''.join(rows)}")
 
 
 def add_split_list(repository: Path, name: str, path: str) -> None:

@@ -14,7 +14,6 @@ from pipeline.workflow.dag import Dag, read_dag
 from tests.workflow.repository import (
     add_sam,
     add_split_list,
-    add_splits,
     add_weight_file,
     copy_pipeline,
     import_from,
@@ -36,6 +35,14 @@ PLUMBING = (
     "pipeline/report/data.py",
     "pipeline/report/table.py",
 )
+METHODS = ("supervised", "boxinst", "mal", "mean_teacher", "guided_distillation")
+
+
+def methods_but(*own: str) -> tuple[str, ...]:
+    """Folders of the methods that a stage does not run."""
+    return tuple(f"pipeline/methods/{name}" for name in METHODS if name not in own)
+
+
 # Imported for one function, or by the table of methods, without being run.
 NOT_RUN = {
     "generate": (
@@ -61,17 +68,12 @@ NOT_RUN = {
         "pipeline/models/freezing.py",
         "pipeline/models/frozen_batchnorm.py",
     ),
-    "train": (
-        "pipeline/labels/weak.py",
-        "pipeline/methods/supervised",
-        "pipeline/methods/boxinst",
-        "pipeline/methods/mal",
-    ),
+    "train": ("pipeline/labels/weak.py",),
     "pseudo_labels": (
         "pipeline/data/colors.py",
         "pipeline/data/transforms.py",
-        "pipeline/methods/supervised",
-        "pipeline/methods/boxinst",
+        "pipeline/labels/unlabelled.py",
+        *methods_but("mal"),
         "pipeline/methods/detection",
         "pipeline/methods/mask2former",
         "pipeline/methods/color.py",
@@ -80,9 +82,9 @@ NOT_RUN = {
     "separation": (
         "pipeline/data/colors.py",
         "pipeline/data/transforms.py",
+        "pipeline/labels/unlabelled.py",
         "pipeline/labels/weak.py",
-        "pipeline/methods/supervised",
-        "pipeline/methods/boxinst",
+        *methods_but("mal"),
         "pipeline/methods/detection",
         "pipeline/methods/mask2former",
         "pipeline/methods/color.py",
@@ -94,10 +96,8 @@ NOT_RUN = {
         "pipeline/labels/json_stream.py",
         "pipeline/labels/pseudo.py",
         "pipeline/labels/shards.py",
+        "pipeline/labels/unlabelled.py",
         "pipeline/labels/weak.py",
-        "pipeline/methods/supervised",
-        "pipeline/methods/boxinst",
-        "pipeline/methods/mal",
         "pipeline/methods/color.py",
         "pipeline/methods/dice.py",
     ),
@@ -105,6 +105,8 @@ NOT_RUN = {
 }
 NOT_RUN["import_coco"] = ("pipeline/data/cityscapes.py",)
 NOT_RUN["import_cityscapes"] = ("pipeline/data/coco_annotations.py", "pipeline/data/lvis.py")
+NOT_RUN["train_distilled"] = (*NOT_RUN["train"], "pipeline/methods/color.py")
+NOT_RUN["predict_distilled"] = (*NOT_RUN["predict"], "pipeline/priors/crf.py")
 NOT_RUN["weight_files"] = NOT_RUN["backbones"]
 
 
@@ -114,7 +116,6 @@ def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_pipeline(root, tmp_path_factory.mktemp("repository"))
     add_weight_file(folder, "data/own.safetensors")
     add_sam(folder, "data/sam")
-    add_splits(folder, masks_4=4.0)
     add_split_list(folder, "masks_listed", "data/list.txt")
     return folder
 
@@ -160,8 +161,10 @@ def test_stages_depend_on_the_code_they_run(root: Path, dag: Dag, params: Params
         kind, _, name = stage.name.partition("@")
         scripts = [root / dep for dep in stage.deps if dep.startswith("stages/")]
         exempt = (*PLUMBING, *NOT_RUN.get(kind, ()))
-        if kind in ("train", "predict"):  # of the methods, its own
-            exempt = tuple(path for path in exempt if not path.endswith(f"/{params.runs[name].method}"))
+        if kind in ("train", "predict"):
+            exempt += methods_but(params.runs[name].method)
+        if kind in ("train_distilled", "predict_distilled"):
+            exempt += methods_but(params.distilled[name].method, "mean_teacher")
         for script in scripts:
             code = {path for path in code_of(script, root) if not covered(path, (*stage.deps, *exempt))}
             if code:
@@ -184,5 +187,5 @@ def test_imports_depend_on_the_code_they_run(root: Path, tmp_path: Path, table: 
 
 
 def test_exceptions_still_exist(root: Path) -> None:
-    for path in (*PLUMBING, *(path for paths in NOT_RUN.values() for path in paths)):
+    for path in (*PLUMBING, *methods_but(), *(path for paths in NOT_RUN.values() for path in paths)):
         assert (root / path).exists(), path

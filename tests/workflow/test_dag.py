@@ -132,7 +132,7 @@ def test_the_weights_of_sam_are_a_dependency(repository: Path) -> None:
 def partly_labelled(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dag, Params]:
     """The demo with Mask R-CNN on 4 % and CondInst on a list; the full masks and 10 % are other files."""
     folder = copy_pipeline(root, tmp_path_factory.mktemp("partly"))
-    add_splits(folder, masks_4=4.0, masks_10=10.0)
+    add_splits(folder, masks_10=10.0)
     add_split_list(folder, "masks_listed", "data/list.txt")
     train_on(folder, "mask_rcnn", "masks", "masks_4")
     train_on(folder, "oracle", "masks", "masks_listed")
