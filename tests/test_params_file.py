@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.params import Split
 from pipeline.params_file import load_params
-from tests.workflow.repository import add_splits, copy_pipeline, train_on
+from tests.workflow.repository import add_splits, copy_pipeline, edit, train_on
 
 
 def edited(root: Path, tmp_path: Path, old: str, new: str) -> Path:
@@ -28,7 +28,7 @@ def test_every_preset_is_valid_and_names_of_benchmarks_and_runs_are_unique(root:
     names: dict[str, str] = {}
     for preset in sorted((root / "presets").glob("*.yaml")):
         params = load_params(preset)
-        for name in (params.benchmark, *params.runs, *params.untrained, *params.pseudo_labels):
+        for name in (params.benchmark, *params.trained, *params.untrained, *params.pseudo_labels):
             assert name not in names, f"{name} is in {names[name]} and in {preset.name}"
             names[name] = preset.name
 
@@ -207,6 +207,98 @@ def test_a_part_of_the_masks_is_a_label_set_of_masks(
     else:
         with pytest.raises(UserError, match=r"runs\.boxinst\.labels: few holds masks, and boxinst trains on"):
             load_params(tmp_path / "params.yaml")
+
+
+GUIDED = "guided_distillation\n    model: mask2former_small\n    labels: masks_4"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("burn_in: ", "burn_in: 0  # ", "methods.mean_teacher.burn_in: 0 is not allowed: .*greater than 0"),
+        ("teacher: mask2former_4", "teacher: nobody", "distilled.guided_4.teacher: 'nobody' is not defined"),
+        ("teacher: mask2former_4", "teacher: boxinst", "guided_4.teacher: boxinst is trained by boxinst"),
+        ("teacher: mask2former_4", "teacher: guided_4", "guided_4.teacher: 'guided_4' is not defined"),
+        ("teacher: mask2former_4", "teacher: mean_teacher_4", "is trained by mean_teacher; name a run of"),
+        (
+            "teacher: mask2former_4",
+            "teacher: mask2former",
+            "guided_4.teacher: mask2former has the labels masks, and this row masks_4",
+        ),
+        ("    teacher: mask2former_4\n", "", "distilled.guided_4.teacher: missing"),
+        ("\ndistilled:\n  guided_4:", "\ndistilled:\n  mal:", "mal is both in runs and in distilled"),
+        (
+            "seeds: [0]\n    teacher",
+            "seeds: [0, 3]\n    teacher",
+            "guided_4.seeds: the teacher mask2former_4 has no seed 3",
+        ),
+        (
+            GUIDED,
+            GUIDED.replace("masks_4", "masks"),
+            "guided_4.labels: masks has no list of images without labels, from which guided_distillation",
+        ),
+        (GUIDED, GUIDED.replace("mask2former", "mask_rcnn"), "guided_4.model: the architecture of mask_rcnn"),
+        (
+            "settings: mean_teacher",
+            "settings: guided_distillation",
+            "mean_teacher_4.settings: guided_distillation configures guided_distillation, and the run's",
+        ),
+        ("repeat_threshold: ", "repeat_threshold: -1.0  # ", "repeat_threshold: -1.0 is not allowed"),
+        ("  network: student         #", "  network: pupil #", "predict.network: 'pupil' is not allowed"),
+    ],
+)
+def test_mistakes_in_rows_with_a_teacher(
+    root: Path, tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected) as caught:
+        load_params(edited(root, tmp_path, old, new))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_of_another_network_is_refused(root: Path, tmp_path: Path) -> None:
+    copy_pipeline(root, tmp_path)
+    model = "settings: guided_distillation\n    model: mask2former_small"
+    edit(tmp_path, model, model.replace("_small", "_other"))
+    text = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    block = text[text.index("  mask2former_small:\n") : text.index("\nmethods:\n")]
+    edit(tmp_path, "\nmethods:\n", block.replace("_small:", "_other:") + "\nmethods:\n")
+    with pytest.raises(UserError, match="has the model mask2former_small, and this row mask2former_other"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("group_by_aspect: false", "group_by_aspect: true", "must be false"),
+        ("ema: 0.0", "ema: 0.9", "must be 0"),
+    ],
+)
+def test_what_does_not_go_with_a_teacher(
+    root: Path, tmp_path: Path, key: str, value: str, expected: str
+) -> None:
+    text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
+    head, tail = text.split("kind: mean_teacher\n", 1)
+    path = tmp_path / "params.yaml"
+    path.write_text(head + "kind: mean_teacher\n" + tail.replace(key, value, 1), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"methods\.mean_teacher: \w+ {expected}"):
+        load_params(path)
+
+
+def test_rows_of_the_comparison(root: Path, tmp_path: Path) -> None:
+    """A teacher has a row of its own where both networks predict, and the run's row where it alone does."""
+    for network, teachers in (
+        ("student", set()),
+        ("teacher", set()),
+        ("both", {"mean_teacher_4", "guided_4"}),
+    ):
+        params = load_params(
+            edited(root, tmp_path, "  network: student         #", f"  network: {network} #")
+        )
+        assert list(params.trained) == [*params.runs, *params.distilled]
+        assert set(params.rows) == {*params.trained, *(f"{name}.teacher" for name in teachers)}
+        assert all(params.rows[f"{name}.teacher"] == name for name in teachers)
+        assert params.network("guided_4") == ("teacher" if network == "teacher" else "student")
+    assert params.network("guided_4.teacher") == "teacher"
 
 
 def test_supervised_trains_either_architecture_and_boxinst_condinst_alone(root: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
 from pipeline.methods.build import build_labeler, build_method
 from pipeline.methods.bundle import load_bundle, save_bundle
+from pipeline.methods.mean_teacher.method import MeanTeacher
 from pipeline.methods.prediction import predict_images
 from pipeline.params_file import load_params
 from pipeline.structures import Category
+from tests import taught_settings
 from tests.mask_rcnn_settings import small_mask_rcnn
 
 CPU = torch.device("cpu")
@@ -128,6 +131,22 @@ def test_weights_of_another_model_are_refused(bundle: Path, demo: params.Params,
     (tmp_path / "model.safetensors").write_bytes((bundle / "model.safetensors").read_bytes())
     with pytest.raises(UserError, match=r"model\.safetensors"):
         load_bundle(tmp_path, demo.predict, CPU)
+
+
+@pytest.mark.parametrize("network", ["student", "teacher"])
+def test_either_of_two_networks_predicts(
+    root: Path, demo: params.Params, tmp_path: Path, network: Literal["student", "teacher"]
+) -> None:
+    settings = taught_settings.settings(root)
+    saved = taught_settings.make_method(root, settings)
+    save_bundle(tmp_path, saved.module, settings, taught_settings.MODEL, CATEGORIES, 5)
+    method, _ = load_bundle(tmp_path, demo.predict, CPU, network)
+    assert isinstance(method, MeanTeacher)
+    assert method.predictor == network
+    for name, tensor in method.module.state_dict().items():
+        assert torch.equal(tensor, saved.module.state_dict()[name])
+    counted = json.loads((tmp_path / "model.json").read_text())["parameters"]
+    assert counted == sum(parameter.numel() for parameter in saved.networks.student.parameters())
 
 
 def test_a_teacher_is_saved_and_not_counted(demo: params.Params, tmp_path: Path) -> None:

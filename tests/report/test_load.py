@@ -19,7 +19,7 @@ from pipeline.evaluation.comparison import compare
 from pipeline.evaluation.run import evaluate_run, summarise_seeds
 from pipeline.files import write_json
 from pipeline.layout import Layout
-from pipeline.params import Params, PseudoLabels, Sam, Split
+from pipeline.params import Distilled, Params, PseudoLabels, Sam, Split
 from pipeline.params_file import load_params
 from pipeline.report.comparison import sees
 from pipeline.report.curves import write_curve
@@ -30,7 +30,7 @@ from pipeline.report.write import write_report
 SIZE = 32
 IMAGES = 4
 SHIFT = {"oracle": 0, "boxinst": 1, "projection": 2, "fill": 3, "grabcut": 2, "mal": 1, "on_mal": 1}
-SHIFT["prompted"] = 2
+SHIFT |= {"prompted": 2, "taught": 2, "taught.teacher": 1}
 
 
 def make_image(image_id: int) -> tuple[ImageRecord, bytes]:
@@ -76,18 +76,25 @@ def make_benchmark(layout: Layout, params: Params, *, masks: bool) -> None:
     write_json(layout.annotations("val"), annotations)
     write_zip_store(layout.prepared / "val", map(make_image, range(1, IMAGES + 1)))
     write_summary(layout.prepared, {"train": annotations, "val": annotations}, ["a warning"])
-    matches, rows = {}, {**params.runs, **params.untrained}
-    for name in rows:
+    matches = {}
+    summaries: dict[str, dict[str, Any]] = {}
+    for name in (*params.rows, *params.untrained):
         detections = make_detections(SHIFT[name])
         in_boxes = [{**item, "annotation_id": item["image_id"]} for item in detections]
         write_json(layout.predictions(name, 0) / "in_boxes.json", in_boxes)
-        detects = name in params.untrained or params.runs[name].task == "instances"
+        detects = name in params.untrained or params.trained[params.rows[name]].task == "instances"
         if detects:
             write_json(layout.predictions(name, 0) / "detections.json", detections)
         metrics, found = evaluate_run(annotations, detections if detects else None, in_boxes, params.evaluate)
         matches[name] = {0: found}
-        write_json(layout.metrics(name), summarise_seeds({0: metrics}, {0: found}, params.evaluate))
-    for name in params.runs:
+        summary = summarise_seeds({0: metrics}, {0: found}, params.evaluate)
+        if params.rows.get(name, name) == name:
+            summaries[name] = summary
+        else:
+            summaries[params.rows[name]]["teacher"] = summary
+    for name, summary in summaries.items():
+        write_json(layout.metrics(name), summary)
+    for name in params.trained:
         write_curve(layout.curve(name), {0: [{"step": 20, "loss": 1.5, "learning_rate": 0.1}]})
         model = {"parameters": 712_345, "train_images": 1500, "environment": {"torch": "2.15.0"}}
         write_json(layout.model(name, 0) / "model.json", model)
@@ -97,7 +104,8 @@ def make_benchmark(layout: Layout, params: Params, *, masks: bool) -> None:
     for name in params.pseudo_labels:
         write_json(layout.label_metrics(name), make_label_metrics(masks=masks))
     settings = params.evaluate
-    oracles = {name: row.oracle for name, row in rows.items()}
+    oracles = {row: params.trained[run].oracle for row, run in params.rows.items()}
+    oracles |= {name: row.oracle for name, row in params.untrained.items()}
     write_json(
         layout.comparison, compare(matches, oracles, settings.bootstrap_samples, settings.bootstrap_seed)
     )
@@ -119,7 +127,7 @@ def make_label_metrics(*, masks: bool) -> dict[str, Any]:
 def params(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Params:
     """The demo's first rows, and a labeler with a run on its masks; the models' settings do not matter."""
     raw = yaml.safe_load((root / "presets" / "demo.yaml").read_text(encoding="utf-8"))
-    for table in ("runs", "baselines"):
+    for table in ("runs", "distilled", "baselines"):
         raw[table] = {name: row for name, row in raw[table].items() if name in SHIFT}
     raw["pseudo_labels"], raw["separation"] = {}, []
     raw["evaluate"]["bootstrap_samples"] = 100
@@ -235,6 +243,50 @@ def test_a_run_on_a_part_of_the_masks_says_which_part(tmp_path: Path, params: Pa
     with (layout.reports / "results.csv").open(encoding="utf-8", newline="") as file:
         fractions = {line["run"]: line["labelled_fraction"] for line in csv.DictReader(file)}
     assert (fractions["projection"], fractions["oracle"], fractions["fill"]) == ("0.04", "1", "")
+
+
+def with_taught(params: Params, network: str) -> Params:
+    """A run with a student and a teacher on 4 % of the masks, of which `network` predicts."""
+    few = Split(percent=4.0, rule="stratified", seed=0, pool="all")
+    row = params.runs["oracle"].model_dump() | {"title": "Taught", "labels": "few", "teacher": "oracle"}
+    taught = Distilled.model_validate(row | {"method": "guided_distillation"})
+    predict = params.predict.model_copy(update={"network": network})
+    changed = {"splits": {"few": few}, "distilled": {"taught": taught}, "predict": predict}
+    return params.model_copy(update=changed)
+
+
+def test_student_and_teacher_have_a_row_each(tmp_path: Path, params: Params) -> None:
+    params, layout = with_taught(params, "both"), Layout(tmp_path, params.benchmark)
+    make_benchmark(layout, params, masks=True)
+    write_json(layout.split_metrics("few"), {"images": 60, "of": 1500, "unlabelled": 1500})
+    data = load_report_data(tmp_path, params)
+    names = [row.name for row in data.rows]
+    assert names[names.index("taught") + 1] == "taught.teacher"
+    student, teacher = data.row("taught"), data.row("taught.teacher")
+    assert (student.title, teacher.title) == ("Taught", "Taught, its teacher")
+    assert student.score < teacher.score < 100
+    assert teacher.score == data.row("boxinst").score
+    assert student.retention == pytest.approx(student.score)
+    assert (student.method, student.unlabelled_images) == ("guided_distillation", 1500)
+    assert data.row("oracle").unlabelled_images is None
+    assert sees(student) == sees(teacher) == "masks, 4 %, + unlabelled images"
+    assert student.params_million == teacher.params_million
+    assert set(data.curves) == set(params.trained)
+    write_report(data, layout.reports)
+    with (layout.reports / "results.csv").open(encoding="utf-8", newline="") as file:
+        lines = {line["run"]: line for line in csv.DictReader(file)}
+    assert float(lines["taught.teacher"]["AP"]) == pytest.approx(teacher.score, abs=0.01)
+    assert lines["taught"]["labelled_fraction"] == "0.04"
+    assert "+ 1,500 unlabelled" in (layout.reports / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("network", "title"), [("student", "Taught"), ("teacher", "Taught, its teacher")])
+def test_one_network_has_the_row_of_its_run(tmp_path: Path, params: Params, network: str, title: str) -> None:
+    params, layout = with_taught(params, network), Layout(tmp_path, params.benchmark)
+    make_benchmark(layout, params, masks=True)
+    write_json(layout.split_metrics("few"), {"images": 60, "of": 1500, "unlabelled": 1500})
+    data = load_report_data(tmp_path, params)
+    assert [row.title for row in data.rows if row.name.startswith("taught")] == [title]
 
 
 def test_pseudo_labels_are_read(layout: Layout, params: Params) -> None:

@@ -72,6 +72,14 @@ def test_a_part_of_the_masks_is_weak_supervision() -> None:
     assert "“CondInst, masks”, trained on masks (44.2 of 50.8" in text
 
 
+def test_images_without_labels_are_told() -> None:
+    data = with_rows("oracle", "on_mal", supervision="masks", through="")
+    few = replace(data.rows[1], labelled_fraction=0.04, unlabelled_images=1500)
+    text = summary(replace(data, rows=(data.rows[0], few)))
+    assert "trained on masks of 4 % of the images and images without labels, reaches 87 %" in text
+    assert sees(few) == "masks, 4 %, + unlabelled images"
+
+
 @pytest.mark.parametrize(
     ("fraction", "text"),
     [(0.04, "4 %"), (473 / 118_287, "0.4 %"), (144 / 2975, "4.84 %"), (11_828 / 118_287, "10 %")],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.params_file import load_params
 from pipeline.workflow.dag import (
@@ -191,6 +192,60 @@ def test_a_teacher_may_have_seen_the_same_masks_alone(
     dag, params = partly_labelled
     taught = with_dep(with_training(dag, "teacher", labels), "train@mask_rcnn", "data/demo/models/teacher")
     assert bool(find_leaks(taught, params)) is leaks
+
+
+def test_a_guided_run_sees_its_labels_and_its_teacher(dag: Dag, params: Params) -> None:
+    data = "data/demo"
+    assert params.distilled["guided_4"].teacher == "mask2former_4"
+    assert {dep for dep in dag["train_distilled@guided_4"].deps if dep.startswith("data/")} == {
+        f"{data}/prepared/train",
+        f"{data}/labels/masks_4",
+        f"{data}/backbones/shapes_pretrained",
+        f"{data}/models/mask2former_4",
+    }
+    before = dependencies(dag)
+    assert "train@mask2former_4" in before["train_distilled@guided_4"]
+    assert before["predict_distilled@guided_4"] >= {"train_distilled@guided_4", "labels@val_boxes"}
+    assert before["evaluate_distilled@guided_4"] == {"generate@shapes", "predict_distilled@guided_4"}
+    assert {"evaluate_distilled@guided_4", "evaluate@mean_teacher_4"} <= before["compare@demo"]
+    assert "train_distilled@guided_4" in before["report@demo"]
+
+
+@pytest.mark.parametrize(
+    "dep",
+    [
+        "data/demo/labels/masks",
+        "data/demo/prepared/annotations/train.json",
+        "data/demo/models/mask2former",  # trained on all of the masks
+        "data/demo/models/mask_rcnn",
+        "data/demo/predictions/oracle",
+    ],
+)
+@pytest.mark.parametrize(
+    "stage", ["train_distilled@guided_4", "predict_distilled@guided_4", "train@mask2former_4"]
+)
+def test_masks_beyond_those_of_a_guided_run_are_found(dag: Dag, params: Params, stage: str, dep: str) -> None:
+    leaks = find_leaks(with_dep(dag, stage, dep), params)
+    assert any(("guided_4" in leak and dep in leak) or "<- train" in leak for leak in leaks)
+
+
+@pytest.mark.parametrize(("labels", "refused"), [("masks_4", False), ("masks", True)])
+def test_a_guided_run_with_a_teacher_on_all_masks_is_refused_twice(
+    root: Path, tmp_path: Path, labels: str, refused: bool
+) -> None:
+    """By the check of params.yaml, and by the walk where that check is not asked."""
+    folder = copy_pipeline(root, tmp_path)
+    sound = load_params(folder / "params.yaml")
+    train_on(folder, "mask2former_4", "masks_4", labels)
+    leaks = find_leaks(read_dag(folder), sound)
+    assert bool(leaks) is refused
+    if refused:
+        way = "train_distilled@guided_4 <- train@mask2former_4 depends on data/demo/labels/masks"
+        assert f"train_distilled@guided_4 can read masks: {way}" in leaks
+        with pytest.raises(UserError, match="has the labels masks, and this row masks_4"):
+            load_params(folder / "params.yaml")
+    else:
+        load_params(folder / "params.yaml")
 
 
 @pytest.mark.parametrize("labels", ["masks_4", "masks_listed"])
