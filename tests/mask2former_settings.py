@@ -24,6 +24,7 @@ _SMALL = Mask2Former(
     drop_path=0.0,
     pixel_mean=(123.675, 116.28, 103.53),
     pixel_std=(58.395, 57.12, 57.375),
+    pyramid="stages",
     feature_strides=(4, 8, 16, 32),
     hidden_channels=32,
     heads=4,

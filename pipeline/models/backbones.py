@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, cast
 
 import timm
+from timm.layers.drop import DropPath
 from timm.models import is_model_in_modules
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.models.freezing import freeze_stages
 from pipeline.models.frozen_batchnorm import freeze_batchnorms
 from pipeline.models.small_backbone import SmallBackbone
-from pipeline.models.vit import PRETRAINING_SIDE, PlainViT, conv_stem
+from pipeline.models.vit import PlainViT, conv_stem
 from pipeline.weights import read_weights
 
 SMALL = "small"
@@ -70,18 +71,27 @@ class Backbone(nn.Module):
         return dict(zip(self.channels, features, strict=True))
 
 
-def build_backbone(name: str, *, frozen_stages: int, frozen_batchnorm: bool) -> Backbone:
+def build_backbone(
+    name: str,
+    *,
+    frozen_stages: int,
+    frozen_batchnorm: bool,
+    single_map: bool = False,
+    drop_path: float | None = None,
+) -> Backbone:
     """The backbone `name` with a pyramid of maps, initialised at random from torch's global generator.
 
     frozen_stages: 0 = none, 1 = the stem, n >= 2 = all that leads to the map of stride 2**n, so 2 = the
     stem and the first stage; frozen layers get no gradients, and their batch statistics stay.
     frozen_batchnorm: batch norms everywhere become fixed scales and shifts, in training too.
+    single_map: a plain transformer will do, which has no pyramid.
+    drop_path: rate of the last residual block, rising from 0 at the first; None leaves timm's.
 
-    Raises UserError for a name that timm does not know or that has no pyramid of feature maps, and for
-    stages that it cannot freeze.
+    Raises UserError for a name that timm does not know or that has no pyramid of feature maps, for stages
+    that it cannot freeze, and for blocks that it cannot drop.
     """
-    backbone = build_maps(name)
-    if len(backbone.channels) < 2:
+    backbone = build_maps(name, drop_path=drop_path)
+    if len(backbone.channels) < 2 and not single_map:
         raise _no_pyramid(name, list(backbone.channels))
     if frozen_stages:
         freeze_stages(backbone.network, backbone.ends, name, frozen_stages)
@@ -90,14 +100,18 @@ def build_backbone(name: str, *, frozen_stages: int, frozen_batchnorm: bool) -> 
     return backbone
 
 
-def build_maps(name: str, *, stem: Stem = "patch", pretrained: bool = False) -> Backbone:
+def build_maps(
+    name: str, *, stem: Stem = "patch", pretrained: bool = False, drop_path: float | None = None
+) -> Backbone:
     """The backbone `name`: a pyramid of maps, or the one map of a plain vision transformer.
 
     stem: of a transformer; `conv` replaces its patch projection, which no file of weights fills then.
     pretrained: with timm's weights, from its cache or the network, instead of random ones; timm and the
     HTTP client raise what they like when that fails.
+    drop_path: as in `build_backbone`.
 
-    Raises UserError for a name that timm does not know or whose maps are of no use.
+    Raises UserError for a name that timm does not know, whose maps are of no use or whose blocks cannot be
+    dropped.
     """
     transformer = name != SMALL and is_model_in_modules(name, _PLAIN_VITS)
     if stem == "conv" and not transformer:
@@ -106,7 +120,18 @@ def build_maps(name: str, *, stem: Stem = "patch", pretrained: bool = False) -> 
         )
     if name == SMALL:
         return _small()
-    return _plain_vit(name, stem, pretrained) if transformer else _from_timm(name, pretrained)
+    rate = {"drop_path_rate": drop_path} if drop_path else {}
+    backbone = _plain_vit(name, stem, pretrained, rate) if transformer else _from_timm(name, pretrained, rate)
+    if drop_path == 0:
+        keep_blocks(backbone)
+    return backbone
+
+
+def keep_blocks(module: nn.Module) -> None:
+    """Train without drop path; timm's Swin would have a rate of 0.1."""
+    for part in module.modules():
+        if isinstance(part, DropPath):
+            part.drop_prob = 0.0
 
 
 def load_backbone(backbone: Backbone, path: Path) -> list[str]:
@@ -173,35 +198,35 @@ def _small() -> Backbone:
     return Backbone(network, network.channels, {2: "stem", **ends})
 
 
-def _plain_vit(name: str, stem: Stem, pretrained: bool) -> Backbone:
-    vit = cast(VisionTransformer, _create_timm(name, pretrained, num_classes=0))
+def _plain_vit(name: str, stem: Stem, pretrained: bool, rate: dict[str, float]) -> Backbone:
+    vit = cast(VisionTransformer, _create_timm(name, pretrained, num_classes=0, **rate))
     try:
         network = PlainViT(vit, conv_stem(vit) if stem == "conv" else None)
     except ValueError as error:
         remedy = "choose one such as deit_small_patch16_224 or vit_base_patch16_224.mae"
         raise UserError("params.yaml", name, str(error), remedy) from None
-    side = PRETRAINING_SIDE // network.patch
+    side, pixels = network.side, network.side * network.patch
     return Backbone(
         network,
         {network.patch: network.dim},
         {network.patch: "norm"},
         unloaded="patch_embed." if stem == "conv" else None,
         remedies={
-            "pos_embed": f"use weights pre-trained on {PRETRAINING_SIDE} x {PRETRAINING_SIDE} pixels, with"
+            "pos_embed": f"use weights pre-trained on {pixels} x {pixels} pixels, with"
             f" {side} x {side} positions and that of the class token"
         },
     )
 
 
-def _from_timm(name: str, pretrained: bool) -> Backbone:
-    network = _create_timm(name, pretrained, features_only=True)
+def _from_timm(name: str, pretrained: bool, rate: dict[str, float]) -> Backbone:
+    network = _create_timm(name, pretrained, features_only=True, **rate)
     info = cast(_FeatureInfo, network.feature_info)
     strides = info.reduction()
     if any(fine >= coarse for fine, coarse in pairwise(strides)):
         raise _no_pyramid(name, strides)
     if any(getattr(module, "strict_img_size", False) for module in network.modules()):
         # The default takes images of one size only.
-        network = _create_timm(name, pretrained, features_only=True, strict_img_size=False)
+        network = _create_timm(name, pretrained, features_only=True, strict_img_size=False, **rate)
     channels_last = getattr(network, "output_fmt", None) == "NHWC"
     return Backbone(
         network,
@@ -223,13 +248,17 @@ def _no_pyramid(name: str, strides: list[int]) -> UserError:
 def _create_timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
     """timm's network `name`.
 
-    Raises UserError for a name that timm does not know, or whose features it cannot tap.
+    Raises UserError for a name that timm does not know, whose features it cannot tap or that lacks an
+    option.
     """
     listing = 'list names by `python -c "import timm; print(*timm.list_models())"`'
     if not timm.is_model(name):
         raise UserError("params.yaml", name, "is neither `small` nor a network that timm knows", listing)
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
+    except TypeError as error:
+        problem = f"does not take all of {', '.join(sorted(options))} ({error})"
+        raise UserError("params.yaml", name, problem, "set drop_path to 0") from None
     except (AttributeError, NotImplementedError, AssertionError, KeyError, RuntimeError) as error:
         if pretrained:
             raise

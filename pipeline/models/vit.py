@@ -1,28 +1,28 @@
-"""A plain vision transformer as a map of tokens: timm's blocks, positions for any square input."""
+"""A plain vision transformer as a map of tokens: timm's blocks, positions for any input."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from math import isqrt
 
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-PRETRAINING_SIDE = 224  # pixels; with it, patches of 16 have 14 x 14 positions
 _STEM_STRIDE = 16
 _PARTS = {"patch_embed", "cls_token", "pos_embed", "blocks", "norm"}
-_POSITION_NUDGE = 0.1  # as released: the table is sampled in steps of 14 / (n + 0.1), not 14 / n
+_POSITION_NUDGE = 0.1  # as released, of MAL and DINOv2: a table of side g is read in steps of g / (n + 0.1)
 
 
 class PlainViT(nn.Module):
     """Vision transformer (arXiv 2010.11929) whose result is the map of its last, normalised tokens.
 
-    The names of its tensors are timm's, DeiT's and MAE's.  dim: channels of a token; patch: side of a
-    token's square in pixels.
+    The names of its tensors are timm's, DeiT's, MAE's and DINOv2's.  dim: channels of a token; patch: side
+    of a token's square in pixels; side: of the table of positions, in tokens.
 
     Raises ValueError for a transformer with other parts: without class token, with more than one, with
-    a norm before the blocks or none after them, or of another pre-training side than 224.
+    a norm before the blocks or none after them, or pre-trained on images that are not square.
     """
 
     def __init__(self, vit: VisionTransformer, stem: nn.Module | None = None) -> None:
@@ -34,11 +34,11 @@ class PlainViT(nn.Module):
             raise ValueError(f"it is no plain transformer with one class token (differing: {differing})")
         self.dim: int = vit.embed_dim
         self.patch: int = vit.patch_embed.patch_size[0]
-        table = PRETRAINING_SIDE // self.patch
         assert vit.cls_token is not None  # it is among the parts, as is the next
         assert vit.pos_embed is not None
-        if vit.pos_embed.shape[1] != 1 + table**2:
-            raise ValueError(f"its positions are not those of {PRETRAINING_SIDE} pixels, {table} x {table}")
+        self.side = isqrt(vit.pos_embed.shape[1] - 1)
+        if vit.pos_embed.shape[1] != 1 + self.side**2:
+            raise ValueError("its positions are not those of a square and a class token")
         self.patch_embed = PatchProjection(vit.patch_embed.proj) if stem is None else stem
         self.cls_token: nn.Parameter = vit.cls_token
         self.pos_embed: nn.Parameter = vit.pos_embed
@@ -46,15 +46,13 @@ class PlainViT(nn.Module):
         self.norm: nn.Module = vit.norm
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, S, S) normalised images to one map (B, dim, S / patch, S / patch), in a list."""
+        """(B, 3, H, W) normalised images to one map (B, dim, H / patch, W / patch), in a list."""
         tokens: Tensor = self.patch_embed(images)
-        side = tokens.shape[-1]
-        if tokens.shape[-2] != side:
-            raise ValueError(f"images must be square, and these are {tuple(images.shape[-2:])}")
+        shape = tokens.shape[-2:]
         tokens = tokens.flatten(2).transpose(1, 2)
         tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
-        tokens = self.norm(self.blocks(tokens + resize_positions(self.pos_embed, side)))
-        return [tokens[:, 1:].transpose(1, 2).reshape(-1, self.dim, side, side)]
+        tokens = self.norm(self.blocks(tokens + resize_positions(self.pos_embed, *shape)))
+        return [tokens[:, 1:].transpose(1, 2).reshape(-1, self.dim, *shape)]
 
 
 class PatchProjection(nn.Module):
@@ -102,22 +100,28 @@ def conv_stem(vit: VisionTransformer) -> ConvStem:
     return ConvStem(vit.embed_dim)
 
 
-def resize_positions(table: Tensor, side: int) -> Tensor:
-    """(1, 1 + g * g, dim) positions, the class token's first, to (1, 1 + side * side, dim).
+def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
+    """(1, 1 + g * g, dim) positions, the class token's first, to (1, 1 + height * width, dim).
 
-    Bicubic with the scale factor (side + 0.1) / g, as MAL's released code: that reads the table elsewhere
-    than resizing to side x side would.  A table of the side asked for is returned as it is.
+    Bicubic with scale factors (n + 0.1) / g, as the released code of MAL and DINOv2: that reads the table
+    elsewhere than resizing would.  A table of the size asked for is returned as it is.
     """
-    grid = round((table.shape[1] - 1) ** 0.5)
-    if side == grid:
+    grid = isqrt(table.shape[1] - 1)
+    if height == width == grid:
         return table
-    # torch's own bicubic weights, of one axis: as two products, their gradient is the same on every run
-    # on a GPU too.
-    axis = F.interpolate(
+    rows, columns = _reading(table, grid, height), _reading(table, grid, width)
+    with torch.autocast(table.device.type, enabled=False):
+        cells = rows @ table[0, 1:].T.reshape(-1, grid, grid) @ columns.T
+    return torch.cat((table[:, :1], cells.flatten(1).T[None]), dim=1)
+
+
+def _reading(table: Tensor, grid: int, side: int) -> Tensor:
+    """(side, grid): torch's own bicubic weights, of one axis.
+
+    As two products, their gradient is the same on every run on a GPU too.
+    """
+    return F.interpolate(
         torch.eye(grid, dtype=table.dtype, device=table.device)[None, None],
         scale_factor=((side + _POSITION_NUDGE) / grid, 1.0),
         mode="bicubic",
     )[0, 0]
-    with torch.autocast(table.device.type, enabled=False):
-        cells = axis @ table[0, 1:].T.reshape(-1, grid, grid) @ axis.T
-    return torch.cat((table[:, :1], cells.flatten(1).T[None]), dim=1)

@@ -127,6 +127,7 @@ class Mask2Former(Section):
     drop_path: Share  # of the backbone's last block, rising from 0 at the first; 0.3 as published, of Swin
     pixel_mean: tuple[float, float, float]  # RGB, in 0..255
     pixel_std: tuple[Rate, Rate, Rate]
+    pyramid: Literal["stages", "nearest", "bilinear"]  # nearest, bilinear: of a plain transformer's tokens
     feature_strides: tuple[Positive, Positive, Positive, Positive]  # of the masks; of the three attended to
     hidden_channels: Annotated[int, Field(gt=0, multiple_of=32)]  # the norms have 32 groups
     heads: Positive

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -25,7 +26,7 @@ def tiny(**changes: Any) -> VisionTransformer:
 def test_positions_are_those_of_the_release(load_mal, crop: int) -> None:
     arrays = load_mal("pos_embed_interp")
     table = arrays["pos_embed"].requires_grad_()
-    positions = resize_positions(table, crop // 16)
+    positions = resize_positions(table, crop // 16, crop // 16)
     (gradient,) = torch.autograd.grad((positions * arrays[f"cotangent_{crop}"]).sum(), table)
     torch.testing.assert_close(positions, arrays[f"out_{crop}"], rtol=0, atol=2e-5)
     torch.testing.assert_close(gradient, arrays[f"grad_{crop}"], rtol=0, atol=5e-5)
@@ -34,8 +35,8 @@ def test_positions_are_those_of_the_release(load_mal, crop: int) -> None:
 def test_positions_keep_full_precision_under_autocast(load_mal) -> None:
     table = load_mal("pos_embed_interp")["pos_embed"]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(resize_positions(table, 32), resize_positions(table.clone(), 32))
-        assert resize_positions(table, 32).dtype == torch.float32
+        torch.testing.assert_close(resize_positions(table, 32, 32), resize_positions(table.clone(), 32, 32))
+        assert resize_positions(table, 32, 32).dtype == torch.float32
 
 
 def test_tokens_are_timms_at_the_side_of_the_pretraining() -> None:
@@ -74,9 +75,29 @@ def test_the_convolutional_stem_has_stride_16() -> None:
     ]
 
 
-def test_crops_must_be_square() -> None:
-    with pytest.raises(ValueError, match="must be square"):
-        PlainViT(tiny())(torch.rand(1, 3, 64, 96))
+@pytest.mark.parametrize(("height", "width"), [(5, 9), (4, 3), (4, 5)])
+def test_positions_of_any_rectangle_are_those_of_dinov2(height: int, width: int) -> None:
+    table = torch.rand(1, 17, 8, generator=torch.Generator().manual_seed(0))
+    cells = F.interpolate(
+        table[:, 1:].transpose(1, 2).unflatten(2, (4, 4)),
+        scale_factor=((height + 0.1) / 4, (width + 0.1) / 4),
+        mode="bicubic",
+    )
+    positions = resize_positions(table, height, width)
+    torch.testing.assert_close(positions[:, 1:], cells.flatten(2).transpose(1, 2))
+    assert torch.equal(positions[:, 0], table[:, 0])
+
+
+def test_images_may_be_of_any_shape_and_patches_and_tables_of_any_side() -> None:
+    vit = tiny(patch_size=14, img_size=70, init_values=1e-5).eval()  # as DINOv2's, but for the sizes
+    images = torch.rand(2, 3, 42, 98)
+    with torch.no_grad():
+        (tokens,) = PlainViT(vit).eval()(images)
+        every = vit.patch_embed.proj(images).flatten(2).transpose(1, 2)
+        every = torch.cat((vit.cls_token.expand(2, -1, -1), every), dim=1)
+        wanted = vit.norm(vit.blocks(every + resize_positions(vit.pos_embed, 3, 7)))[:, 1:]
+    assert tokens.shape == (2, 16, 3, 7)
+    torch.testing.assert_close(tokens.flatten(2).transpose(1, 2), wanted)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +105,6 @@ def test_crops_must_be_square() -> None:
     [
         ("deit_tiny_distilled_patch16_224", "patch", "no plain transformer.*dist_token"),
         ("vit_xsmall_patch16_clip_224", "patch", "no plain transformer.*norm_pre"),
-        ("vit_tiny_patch16_384", "patch", "positions are not those of 224 pixels, 14 x 14"),
         ("vit_tiny_patch16_nothing", "patch", "list names by"),
         ("vit_huge_patch14_224", "conv", "patches are of 14 pixels"),
         ("resnet10t", "conv", "set stem to patch"),

@@ -57,7 +57,7 @@ def sample(maps: Tensor, points: Tensor) -> Tensor:
 
     Bilinear between the centres of the cells, and towards 0 beyond the outermost ones.
     """
-    return F.grid_sample(maps, 2 * points[:, :, None] - 1, align_corners=False)[..., 0]
+    return F.grid_sample(maps, 2 * points[:, :, None].to(maps.dtype) - 1, align_corners=False)[..., 0]
 
 
 def _uncertain(settings: QueryLosses) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from pipeline.models.backbones import SMALL, Backbone, Stem, build_maps
@@ -67,13 +66,10 @@ class SummedMaps(Encoder):
 def build_encoder(name: str, stem: Stem) -> Encoder:
     """The encoder on the backbone `name`: `small`, or timm's name of a plain ViT, a Swin or a ConvNeXt.
 
-    It trains without drop path, as the release does; timm's Swin would have a rate of 0.1.
+    It trains without drop path, as the release does.
     Raises UserError for a name of no use, or a stem that the backbone cannot have.
     """
-    backbone = build_maps(name, stem=stem)
-    for module in backbone.modules():
-        if isinstance(module, DropPath):
-            module.drop_prob = 0.0
+    backbone = build_maps(name, stem=stem, drop_path=0.0)
     if name == SMALL:
         return SummedMaps(backbone, _SUMMED_STRIDES, _SUMMED_CHANNELS)
     return LastMap(backbone)
