@@ -98,3 +98,16 @@ def pad_images(images: list[Tensor], divisor: int) -> PaddedBatch:
     for slot, image, (h, w) in zip(batch, images, sizes, strict=True):
         slot[:, :h, :w] = image.as_subclass(Tensor)
     return PaddedBatch(batch, sizes)
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """The boxes (N, 4) float32 xyxy that just hold the pixels of masks (N, H, W) bool; 0 of an empty mask."""
+    sides = []
+    for axis in (1, 2):
+        spanned = masks.any(dim=axis)  # over the rows first: which columns
+        places = torch.arange(spanned.shape[1], device=masks.device)
+        low = torch.where(spanned, places, spanned.shape[1]).amin(dim=1)
+        high = torch.where(spanned, places + 1, 0).amax(dim=1)
+        sides.append((torch.minimum(low, high), high))
+    (left, right), (top, bottom) = sides
+    return torch.stack((left, top, right, bottom), dim=1).float()

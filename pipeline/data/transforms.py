@@ -20,7 +20,7 @@ from torchvision.tv_tensors import Image, Mask
 
 from pipeline.data.colors import distort
 from pipeline.params import Augmentation
-from pipeline.structures import Sample, Target, boxes_xyxy
+from pipeline.structures import Sample, Target, boxes_xyxy, mask_boxes
 
 Size = tuple[int, int]  # (height, width)
 
@@ -145,7 +145,7 @@ def crop(sample: Sample, size: tuple[int, ...], place: tuple[float, ...], pad_va
     )
     masks = moved.target.masks
     if masks is not None:
-        moved.target.boxes = boxes_xyxy(_boxes_around(masks.as_subclass(Tensor)), (size[0], size[1]))
+        moved.target.boxes = boxes_xyxy(mask_boxes(masks.as_subclass(Tensor)), (size[0], size[1]))
     return moved
 
 
@@ -163,16 +163,6 @@ def drop_empty_boxes(sample: Sample) -> Sample:
         boxes = boxes[keep]
     target = Target(boxes_xyxy(boxes, (height, width)), sample.target.labels[keep], masks)
     return Sample(sample.image, target, sample.image_id, sample.original_size)
-
-
-def _boxes_around(masks: Tensor) -> Tensor:
-    """(N, H, W) bool to (N, 4) x0 y0 x1 y1, all 0 for an empty mask."""
-    sides = []
-    for used in (masks.any(1), masks.any(2)):  # columns, rows
-        first, behind = used.int().argmax(1), used.shape[1] - used.flip(1).int().argmax(1)
-        sides.append(torch.stack([first, behind], 1) * used.any(1, keepdim=True))
-    (left, right), (top, bottom) = (side.unbind(1) for side in sides)
-    return torch.stack([left, top, right, bottom], 1).float()
 
 
 def _nearest(old: int, new: int) -> NDArray[np.int64]:

@@ -34,7 +34,8 @@ from pipeline.params.methods import (
 )
 from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, Mask2Former, MaskRCNN, Model
 from pipeline.params.query_losses import QueryLosses
-from pipeline.params.sections import TAUGHT, Params
+from pipeline.params.runs import TAUGHT
+from pipeline.params.sections import Params
 from pipeline.params.starts import (
     Backbone,
     RandomStart,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -21,11 +21,11 @@ from pipeline.params.comparison import (
     Trained,
 )
 from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, Split, SplitList
-from pipeline.params.methods import ARCHITECTURES, Method
+from pipeline.params.methods import Method
 from pipeline.params.networks import Model
+from pipeline.params.runs import TAUGHT, check_run, check_teacher, known
 from pipeline.params.starts import Backbone, Start, WeightFile
 
-TAUGHT = ("mean_teacher", "guided_distillation")  # methods whose runs hold a student and a teacher
 TEACHER = ".teacher"  # ends the name of a row that shows a run's teacher; no name of a run has a dot
 
 
@@ -71,10 +71,10 @@ class Params(Section):
         self._check_names("labels", "splits", "split_lists", "pseudo_labels")
         self._check_names("runs", "distilled", "baselines", "sam")
         for name, run in self.runs.items():
-            self._check_run(f"runs.{name}", run)
+            check_run(self, f"runs.{name}", run)
         for name, distilled in self.distilled.items():
-            self._check_run(f"distilled.{name}", distilled)
-            self._check_teacher(f"distilled.{name}", distilled)
+            check_run(self, f"distilled.{name}", distilled)
+            check_teacher(self, f"distilled.{name}", distilled)
         for name, pseudo in self.pseudo_labels.items():
             self._check_pseudo_labels(name, pseudo)
         for name, classical in self.baselines.items():
@@ -148,96 +148,18 @@ class Params(Section):
             for name in sorted(getattr(self, one).keys() & getattr(self, other).keys()):
                 raise ValueError(f"{name} is both in {one} and in {other}; rename one")
 
-    def _check_run(self, key: str, run: Trained) -> None:
-        if key.endswith(".none"):
-            raise ValueError("a run may not be called none: that word means no oracle")
-        for name, table in (
-            ("settings", self.methods),
-            ("model", self.models),
-            ("labels", {**self.labels, **self.partial, **self.pseudo_labels}),
-            ("backbone", self.starts),
-        ):
-            _known(f"{key}.{name}", getattr(run, name), table)
-        if len(set(run.seeds)) != len(run.seeds):
-            raise ValueError(f"{key}.seeds names a seed twice")
-        if self.methods[run.settings].kind != run.method:
-            raise ValueError(
-                f"{key}.settings: {run.settings} configures"
-                f" {self.methods[run.settings].kind}, and the run's method is {run.method}"
-            )
-        if (run.task == "masks_in_boxes") != (run.method == "mal"):
-            raise ValueError(f"{key}.task: {run.method} does not do {run.task}")
-        self._check_oracle(key, run)
-        self._check_labels(key, run)
-        self._check_model(key, run)
-
-    def _check_oracle(self, key: str, run: Trained) -> None:
-        if run.oracle == "none":
-            return
-        _known(f"{key}.oracle", run.oracle, self.trained)
-        if "masks_in_boxes" in (run.task, self.trained[run.oracle].task):
-            raise ValueError(
-                f"{key}.oracle: retention compares AP, and masks in given boxes have none; use none"
-            )
-
-    def _check_labels(self, key: str, run: Trained) -> None:
-        if run.method in TAUGHT:
-            if run.labels not in self.partial:
-                raise ValueError(
-                    f"{key}.labels: {run.labels} has no list of images without labels, from which"
-                    f" {run.method} learns; name a row of splits or split_lists"
-                )
-            return
-        if run.labels in {**self.partial, **self.pseudo_labels}:
-            kind: str = "masks"
-        else:
-            kind = self.labels[run.labels].kind
-            if self.labels[run.labels].split != "train":
-                raise ValueError(f"{key}.labels: {run.labels} is of the val split; train on train")
-        needed = {"supervised": "masks", "boxinst": "boxes", "mal": "boxes"}[run.method]
-        if kind != needed:
-            raise ValueError(f"{key}.labels: {run.labels} holds {kind}, and {run.method} trains on {needed}")
-
-    def _check_model(self, key: str, run: Trained) -> None:
-        model, start = self.models[run.model], self.starts[run.backbone]
-        if model.architecture not in ARCHITECTURES[run.method]:
-            raise ValueError(
-                f"{key}.model: the architecture of {run.model} is {model.architecture},"
-                f" and {run.method} trains {', '.join(ARCHITECTURES[run.method])}"
-            )
-        if model.backbone != start.architecture:
-            raise ValueError(
-                f"{key}.backbone: {run.backbone} is for {start.architecture},"
-                f" and the model {run.model} has {model.backbone}"
-            )
-
-    def _check_teacher(self, key: str, run: Distilled) -> None:
-        """The teacher must be the same network, and must have seen the same masks and no more."""
-        _known(f"{key}.teacher", run.teacher, self.runs)
-        teacher = self.runs[run.teacher]
-        if teacher.method != "supervised":
-            raise ValueError(
-                f"{key}.teacher: {run.teacher} is trained by {teacher.method}; name a run of supervised"
-            )
-        for name in ("model", "labels"):
-            own, other = getattr(run, name), getattr(teacher, name)
-            if own != other:
-                raise ValueError(f"{key}.teacher: {run.teacher} has the {name} {other}, and this row {own}")
-        if missing := sorted(set(run.seeds) - set(teacher.seeds)):
-            raise ValueError(f"{key}.seeds: the teacher {run.teacher} has no seed {missing[0]}")
-
     def _check_baseline(self, key: str, row: Baseline) -> None:
-        _known(f"{key}.detections", row.detections, self.trained)
+        known(f"{key}.detections", row.detections, self.trained)
         if self.trained[row.detections].task != "instances":
             raise ValueError(
                 f"{key}.detections: {row.detections} gives masks to given boxes and detects none"
             )
         if row.oracle != "none":
-            _known(f"{key}.oracle", row.oracle, self.trained)
+            known(f"{key}.oracle", row.oracle, self.trained)
 
     def _check_separation(self) -> None:
         for name in self.separation:
-            _known("separation", name, self.runs)
+            known("separation", name, self.runs)
             if self.runs[name].task != "masks_in_boxes":
                 raise ValueError(
                     f"separation: the task of {name} is {self.runs[name].task}, and the score is of the"
@@ -247,8 +169,8 @@ class Params(Section):
             raise ValueError("separation names a run twice")
 
     def _check_pseudo_labels(self, name: str, pseudo: PseudoLabels) -> None:
-        _known(f"pseudo_labels.{name}.labeler", pseudo.labeler, self.runs)
-        _known(f"pseudo_labels.{name}.labels", pseudo.labels, self.labels)
+        known(f"pseudo_labels.{name}.labeler", pseudo.labeler, self.runs)
+        known(f"pseudo_labels.{name}.labels", pseudo.labels, self.labels)
         run, labels = self.runs[pseudo.labeler], self.labels[pseudo.labels]
         if run.task != "masks_in_boxes":
             raise ValueError(
@@ -265,8 +187,3 @@ class Params(Section):
                 f"pseudo_labels.{name}.labels: {pseudo.labels} holds {labels.kind} of {labels.split};"
                 " masks are made for the boxes of train"
             )
-
-
-def _known(key: str, value: str, table: dict[str, Any]) -> None:
-    if value not in table:
-        raise ValueError(f"{key}: {value!r} is not defined; defined are {', '.join(sorted(table)) or 'none'}")

@@ -11,7 +11,7 @@ from torchvision.ops import box_iou
 
 from pipeline.methods.detection.inference import MASKS_AT_ONCE, clip_masks, evaluating
 from pipeline.models.mask2former.network import Mask2Former
-from pipeline.structures import Instances, PaddedBatch, Sample, pad_images
+from pipeline.structures import Instances, PaddedBatch, Sample, mask_boxes, pad_images
 
 Size = tuple[int, int]  # (height, width)
 AREA_EPSILON = 1e-6  # of the mean over a mask that may be empty
@@ -43,19 +43,6 @@ def detect_and_fill(
         detections.append(_instances(classes, masks, quality, limit))
         filled.append(_masks_in_boxes(classes, masks, given.as_subclass(Tensor).to(classes)))
     return detections, filled
-
-
-def mask_boxes(masks: Tensor) -> Tensor:
-    """The boxes (N, 4) float32 xyxy that just hold the pixels of masks (N, H, W) bool; 0 of an empty mask."""
-    sides = []
-    for axis in (1, 2):
-        spanned = masks.any(dim=axis)  # over the rows first: which columns
-        places = torch.arange(spanned.shape[1], device=masks.device)
-        low = torch.where(spanned, places, spanned.shape[1]).amin(dim=1)
-        high = torch.where(spanned, places + 1, 0).amax(dim=1)
-        sides.append((torch.minimum(low, high), high))
-    (left, right), (top, bottom) = sides
-    return torch.stack((left, top, right, bottom), dim=1).float()
 
 
 def _segment(network: Mask2Former, samples: list[Sample]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.tv_tensors import Image
 
-from pipeline.methods.mask2former.inference import detect, detect_and_fill, mask_boxes
+from pipeline.methods.mask2former.inference import detect, detect_and_fill
 from pipeline.models.mask2former.network import Mask2Former
 from pipeline.models.mask2former.predictions import QueryPredictions
-from pipeline.structures import Instances, Sample, Target, boxes_xyxy
+from pipeline.structures import Instances, Sample, Target, boxes_xyxy, mask_boxes
 
 Load = Callable[[str], dict[str, Tensor]]
 Size = tuple[int, int]

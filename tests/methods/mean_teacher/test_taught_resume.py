@@ -48,7 +48,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(trained: Path, kind: str, n
 def test_the_runs_went_through_all_phases(trained: Path, kind: str) -> None:
     """Otherwise the bytes would say nothing: the teacher learnt, and is no copy of the student."""
     weights = load_file(trained / f"{kind}-undisturbed" / "weights.safetensors")
-    name = "heads.class_predictor.weight"
+    name = "class_predictor.weight"
     gap = (weights[f"student.{name}"] - weights[f"teacher.{name}"]).abs().max()
     assert 0 < gap < 0.1
     assert torch.isfinite(torch.stack([tensor.float().sum() for tensor in weights.values()])).all()
