@@ -27,9 +27,15 @@ MICRO = {
     "steps: 800": "steps: 4",
     "steps: 1300": "steps: 6",
     "steps: 500": "steps: 6",
+    "steps: 600": "steps: 6",
+    "percent: 4.0": "percent: 25.0",
+    "burn_in: 300 ": "burn_in: 3 ",
+    "points: 784": "points: 32",
+    "class_threshold: 0.7": "class_threshold: 0.1",
     "batch_size: 8\n      optimizer": "batch_size: 2\n      optimizer",
     "batch_size: 16\n      optimizer": "batch_size: 2\n      optimizer",
     "warmup_steps: 50": "warmup_steps: 2",
+    "warmup_steps: 20": "warmup_steps: 2",
     "checkpoint_every: 200": "checkpoint_every: 2",
     "log_every: 20": "log_every: 1",
     "short_sides: [96]": "short_sides: [64]",
@@ -37,6 +43,7 @@ MICRO = {
     "short_side: 96": "short_side: 64",
     "score_threshold: 0.05": "score_threshold: 0.001",
     "detections_per_image: 100": "detections_per_image: 5",
+    "network: student         # of runs": "network: both  # of runs",
     "bootstrap_samples: 1000": "bootstrap_samples: 100",
 }
 
@@ -80,7 +87,11 @@ class TestPipeline:
         with (repository / "reports" / "demo" / "results.csv").open(encoding="utf-8", newline="") as file:
             rows = {row["run"]: row for row in csv.DictReader(file)}
         trained = {"oracle", "boxinst", "projection", "mal", "condinst_mal", "mask_rcnn", "mask_rcnn_mal"}
-        assert set(rows) == trained | {"fill", "ellipse", "two_means", "grabcut"}
+        taught = {"mean_teacher_4", "guided_4"}
+        trained |= {"mask2former", "mask2former_4"} | taught
+        teachers = {f"{name}.teacher" for name in taught}
+        assert set(rows) == trained | teachers | {"fill", "ellipse", "two_means", "grabcut"}
+        assert {rows[name]["labelled_fraction"] for name in taught | teachers} == {"0.25"}
         assert rows["boxinst"]["supervision"] == rows["mask_rcnn_mal"]["supervision"] == "boxes"
         assert (rows["mal"]["AP"], rows["mal"]["retention"]) == ("", "")
         assert float(rows["fill"]["mask_iou"]) > 30
@@ -111,29 +122,13 @@ class TestPipeline:
         self, repository: Path, done: subprocess.CompletedProcess[str]
     ) -> None:
         """The proof by doing: every file with masks is gone, and the training gives the same bytes."""
-        data = repository / "data" / "demo"
-        model = data / "models" / "boxinst" / "seed-0" / "model.safetensors"
-        before = model.read_bytes()
-        hidden = repository / "hidden"
-        hidden.mkdir()
-        for name in ("prepared/annotations", "labels/masks"):
-            shutil.move(data / name, hidden / name.replace("/", "-"))
-        try:
-            shutil.rmtree(data / "models" / "boxinst")
-            trained = subprocess.run(
-                [sys.executable, "stages/train.py", "--run", "boxinst"],
-                cwd=repository,
-                capture_output=True,
-                text=True,
-                check=False,
-                env={**os.environ, "PYTHONPATH": "."},
-            )
-            assert trained.returncode == 0, trained.stderr
-            assert model.read_bytes() == before
-        finally:
-            for name in ("prepared/annotations", "labels/masks"):
-                shutil.move(hidden / name.replace("/", "-"), data / name)
-            hidden.rmdir()
+        self._trains_without(repository, "boxinst", "prepared/annotations", "labels/masks", "labels/masks_4")
+
+    def test_a_guided_run_trains_without_any_other_mask_on_disk(
+        self, repository: Path, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        """Labels, teacher and images are enough: with all other masks gone, the bytes are the same."""
+        self._trains_without(repository, "guided_4", "prepared/annotations", "labels/masks")
 
     def test_a_killed_repro_goes_on_to_the_same_bytes(
         self, repository: Path, done: subprocess.CompletedProcess[str]
@@ -196,6 +191,33 @@ class TestPipeline:
         assert refused.returncode == 2
         assert refused.stderr.startswith("error: params.yaml: runs.boxinst.labels: 'tags' is not defined")
         assert refused.stderr.count("\n") == 1
+
+    @staticmethod
+    def _trains_without(repository: Path, run: str, *names: str) -> None:
+        """Train a run while folders of the benchmark's data are somewhere else."""
+        data = repository / "data" / "demo"
+        model = data / "models" / run / "seed-0" / "model.safetensors"
+        before = model.read_bytes()
+        hidden = repository / "hidden"
+        hidden.mkdir()
+        for name in names:
+            shutil.move(data / name, hidden / name.replace("/", "-"))
+        try:
+            shutil.rmtree(data / "models" / run)
+            trained = subprocess.run(
+                [sys.executable, "stages/train.py", "--run", run],
+                cwd=repository,
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "PYTHONPATH": "."},
+            )
+            assert trained.returncode == 0, trained.stderr
+            assert model.read_bytes() == before
+        finally:
+            for name in names:
+                shutil.move(hidden / name.replace("/", "-"), data / name)
+            hidden.rmdir()
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -11,26 +11,29 @@ from torch.optim import Optimizer
 
 from pipeline.params import Training
 
-_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # _NormBase: batch and instance norms
+# What has norm_weight_decay.  _NormBase: batch and instance norms; the names are Swin's tables of positions.
+_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
+_NAMES = ("relative_position_bias_table", "absolute_pos_embed")
 
 
 def parameter_groups(module: nn.Module, training: Training) -> list[dict[str, Any]]:
     """Trainable parameters by learning rate and weight decay, in the order of the module.
 
     Parameters of a module called `backbone` learn at backbone_rate times the rate.  Those of normalisation
-    layers have norm_weight_decay; all others, biases included, have weight_decay, as detectron2 has it.
+    layers and of embeddings have norm_weight_decay; all others, biases included, have weight_decay, as
+    detectron2 and Mask2Former have it.
     """
-    norms = {
+    spared = {
         id(parameter)
         for layer in module.modules()
-        if isinstance(layer, _NORMS)
-        for parameter in layer.parameters(recurse=False)
+        for name, parameter in layer.named_parameters(recurse=False)
+        if isinstance(layer, _LAYERS) or name in _NAMES
     }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             rate = training.learning_rate * (training.backbone_rate if "backbone" in name.split(".") else 1.0)
-            decay = training.norm_weight_decay if id(parameter) in norms else training.weight_decay
+            decay = training.norm_weight_decay if id(parameter) in spared else training.weight_decay
             groups.setdefault((rate, decay), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}

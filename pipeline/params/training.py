@@ -70,7 +70,7 @@ class Training(Section):
     momentum: Share  # SGD's; ignored by AdamW
     betas: tuple[Momentum, Momentum]  # AdamW's; ignored by SGD
     weight_decay: Weight
-    norm_weight_decay: Weight
+    norm_weight_decay: Weight  # of normalisation layers and of embeddings
     schedule: Literal["step", "cosine", "cosine_after_warmup", "poly", "constant"]
     milestones: tuple[Positive, ...]  # steps at which "step" multiplies the rate by 0.1
     poly_power: Rate

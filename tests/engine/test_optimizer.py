@@ -33,6 +33,23 @@ def test_groups_by_rate_and_decay(tiny: ModuleType) -> None:
     }
 
 
+def test_tables_decay_as_norms_do(tiny: ModuleType) -> None:
+    """As Mask2Former's recipe has it: embeddings and Swin's tables of positions; plain parameters decay."""
+    attention = nn.Linear(2, 2)
+    attention.relative_position_bias_table = nn.Parameter(torch.zeros(3, 2))
+    attention.level_embed = nn.Parameter(torch.zeros(3, 2))
+    module = nn.ModuleDict({"queries": nn.Embedding(4, 2), "backbone": nn.ModuleDict({"attn": attention})})
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    training = tiny.settings(weight_decay=0.3, norm_weight_decay=0.0)
+    decays = {
+        names[id(item)]: group["weight_decay"]
+        for group in parameter_groups(module, training)
+        for item in group["params"]
+    }
+    spared = {"queries.weight", "backbone.attn.relative_position_bias_table"}
+    assert decays == {name: 0.0 if name in spared else 0.3 for name in names.values()}
+
+
 def test_frozen_parameters_stay(tiny: ModuleType) -> None:
     module = network()
     before = module.backbone[0].weight.clone()
