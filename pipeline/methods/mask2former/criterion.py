@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.distributed import mean_over_processes
 from pipeline.methods.dice import at_least_float32
-from pipeline.methods.mask2former.matching import Matches, match
+from pipeline.methods.mask2former.matching import match
 from pipeline.methods.mask2former.points import Points, draw_points, loss_points, sample
 from pipeline.models.mask2former.predictions import QueryPredictions
 from pipeline.params import QueryLosses
@@ -45,14 +45,20 @@ def mask2former_losses(
         labels = [target.labels for target in targets]
         points = _draw(predictions, labels, settings)
         matches = match(predictions, labels, masks, points.matching, settings)
-        mask_losses = _mask_losses(predictions, masks, points, matches, settings)
+        count = _mean_count(masks)
         losses = {}
-        for index, prediction in enumerate(predictions):
+        for index, (classes, logits) in enumerate(predictions):
+            queries, objects = matches.queries[index], matches.objects[index]
+            matched = _matched_classes(classes, torch.cat(labels), queries, objects)
+            class_loss = classification_loss(classes, matched, settings.no_object_weight)
+            logits = logits.flatten(0, 1)[queries]
+            chosen = loss_points(logits, points.candidates[index], points.uniform[index], settings)
+            values = sample(logits[:, None], chosen)[:, 0]
+            cross_entropy, dice = point_losses(values, _object_values(masks, objects, chosen))
             suffix = f"_{index - 1}" if index else ""
-            classes = _matched_classes(prediction, torch.cat(labels), matches, index)
-            class_loss = classification_loss(prediction.class_logits, classes, settings.no_object_weight)
             losses[f"loss_ce{suffix}"] = settings.class_weight * class_loss
-            losses |= {f"{name}{suffix}": values[index] for name, values in mask_losses.items()}
+            losses[f"loss_mask{suffix}"] = settings.mask_weight * (cross_entropy.sum() / count)
+            losses[f"loss_dice{suffix}"] = settings.dice_weight * (dice.sum() / count)
     return losses if matches.finite else {name: loss * math.nan for name, loss in losses.items()}
 
 
@@ -84,52 +90,26 @@ def _draw(predictions: Sequence[QueryPredictions], labels: Sequence[Tensor], set
     return draw_points(len(predictions), images, matched, settings, predictions[0].mask_logits.device)
 
 
-def _matched_classes(prediction: QueryPredictions, labels: Tensor, matches: Matches, layer: int) -> Tensor:
-    """The class (B, Q) that each query is to predict; labels: (sum of n,) of all objects."""
-    images, queries, columns = prediction.class_logits.shape
-    classes = labels.new_full((images * queries,), columns - 1)
-    classes[matches.queries[layer]] = labels[matches.objects[layer]]
-    return classes.view(images, queries)
+def _mean_count(masks: Tensor) -> Tensor:
+    """The number of objects that losses of masks are divided by: the mean over processes, at least 1."""
+    return mean_over_processes(torch.tensor(float(len(masks)), device=masks.device)).clamp(min=1)
 
 
-def _mask_losses(
-    predictions: Sequence[QueryPredictions],
-    masks: Tensor,
-    points: Points,
-    matches: Matches,
-    settings: QueryLosses,
-) -> dict[str, list[Tensor]]:
-    """Weighted losses of the matched masks, one of each kind per prediction.
+def _matched_classes(logits: Tensor, labels: Tensor, queries: Tensor, objects: Tensor) -> Tensor:
+    """The class (B, Q) that each query is to predict.
 
-    They are sums over the matched masks, divided by the number of objects: its mean over all processes.
+    logits: (B, Q, K + 1); labels: (sum of n,) of all objects; queries, objects: (M,), the pairs.
     """
-    shape = matches.queries.shape  # L, M
-    count = torch.tensor(float(len(masks)), device=masks.device)
-    count = mean_over_processes(count).clamp(min=1)
-    logits = torch.cat(
-        [
-            part.mask_logits.flatten(0, 1)[queries]
-            for part, queries in zip(predictions, matches.queries, strict=True)
-        ]
-    )
-    chosen = loss_points(logits, points.candidates.flatten(0, 1), points.uniform.flatten(0, 1), settings)
-    values = sample(logits[:, None], chosen)[:, 0]
-    targets = _object_values(masks, matches.objects, chosen.view(*shape, settings.points, 2))
-    cross_entropy, dice = point_losses(values, targets.flatten(0, 1))
-    return {
-        "loss_mask": [settings.mask_weight * (part.sum() / count) for part in cross_entropy.view(shape)],
-        "loss_dice": [settings.dice_weight * (part.sum() / count) for part in dice.view(shape)],
-    }
+    classes = labels.new_full((logits.shape[0] * logits.shape[1],), logits.shape[2] - 1)
+    classes[queries] = labels[objects]
+    return classes.view(logits.shape[:2])
 
 
 def _object_values(masks: Tensor, objects: Tensor, points: Tensor) -> Tensor:
-    """Values (L, M, P) of the matched objects' masks; objects: (L, M); points: (L, M, P, 2).
+    """Values (M, P) of the masks of `objects`, (M,), at their points, (M, P, 2).
 
-    The points are sorted by object, which takes less memory than a copy of its mask for each prediction.
+    The points are sorted by object, as they are fewer than the pixels of a mask.
     """
-    layers, _, number, _ = points.shape
-    layer = torch.arange(layers, device=masks.device)[:, None]
-    sorted_points = points.new_zeros(len(masks), layers, number, 2)
-    sorted_points[objects, layer] = points
-    values = sample(masks[:, None], sorted_points.flatten(1, 2)).view(len(masks), layers, number)
-    return values[objects, layer]
+    sorted_points = points.new_zeros(len(masks), *points.shape[1:])
+    sorted_points[objects] = points
+    return sample(masks[:, None], sorted_points)[:, 0][objects]

@@ -42,7 +42,7 @@ def match(
     """Match every prediction of a batch of B images with its objects.
 
     labels: (n,) int64 per image; masks: (sum of n, h, w) float, those of all images in the same order;
-    points: (L, B, P, 2) in [0, 1].  An image with more objects than queries leaves some unmatched.
+    points: (L, B, P, 2).  An image with more objects than queries leaves some unmatched.
     The costs of all predictions and images go to the CPU together, where the pairs are found.
     """
     counts = [len(part) for part in labels]
@@ -67,14 +67,15 @@ def match_costs(
     Arguments as of `match`.  class_weight * (-probability of the object's class) + mask_weight *
     cross-entropy + dice_weight * dice loss, the latter two at the points.
     """
-    targets = _target_values([len(part) for part in labels], masks, points)
+    counts = [len(part) for part in labels]
+    image_of = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(points.device)
     classes = pad_sequence(list(labels), batch_first=True)
     costs = []
-    for layer, layer_targets, layer_points in zip(predictions, targets, points, strict=True):
-        values = sample(layer.mask_logits, layer_points)
-        probabilities = layer.class_logits.softmax(dim=-1)
-        of_class = probabilities.gather(2, classes[:, None].expand(-1, probabilities.shape[1], -1))
-        cross_entropy, dice = pair_costs(values, layer_targets)
+    for (logits, mask_logits), places in zip(predictions, points, strict=True):
+        values = sample(masks[:, None], places[image_of])[:, 0]
+        targets = pad_sequence(list(torch.split(values, counts)), batch_first=True)
+        cross_entropy, dice = pair_costs(sample(mask_logits, places), targets)
+        of_class = logits.softmax(dim=-1).gather(2, classes[:, None].expand(-1, logits.shape[1], -1))
         costs.append(
             settings.mask_weight * cross_entropy
             - settings.class_weight * of_class
@@ -95,15 +96,6 @@ def pair_costs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     sizes = probabilities.sum(-1, keepdim=True) + targets.sum(-1)[..., None, :]
     dice = 1 - (2 * probabilities @ transposed + 1) / (sizes + 1)
     return cross_entropy, dice
-
-
-def _target_values(counts: Sequence[int], masks: Tensor, points: Tensor) -> Tensor:
-    """Values (L, B, n, P) of the objects' masks at their images' points, 0 beyond an image's objects."""
-    layers, images, number, _ = points.shape
-    image_of = torch.arange(images).repeat_interleave(torch.tensor(counts)).to(points.device)
-    of_objects = points.transpose(0, 1)[image_of].flatten(1, 2)
-    values = sample(masks[:, None], of_objects).view(len(masks), layers, number)
-    return pad_sequence(list(torch.split(values, list(counts))), batch_first=True).permute(2, 0, 1, 3)
 
 
 def _pairs(

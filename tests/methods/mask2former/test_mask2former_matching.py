@@ -33,16 +33,20 @@ def inputs(
     return predictions, [target.labels for target in targets], masks, points, settings()
 
 
+def uniform(layers: int, images: int) -> Tensor:
+    return 2 * torch.rand(layers, images, 64, 2, generator=torch.Generator().manual_seed(0)) - 1
+
+
 def matched(batch: Batch) -> tuple[Matches, Tensor]:
     """The pairs, and the costs they are of, at points of a seed."""
-    points = torch.rand(len(batch[0]), len(batch[1]), 64, 2, generator=torch.Generator().manual_seed(0))
+    points = uniform(len(batch[0]), len(batch[1]))
     return match(*inputs(batch, points)), match_costs(*inputs(batch, points))
 
 
 def test_costs_and_pairs_of_the_reference(load: Load) -> None:
     arrays = load("mask2former/matcher")
     arrays |= {name: arrays[name][None] for name in ("pred_logits", "pred_masks")}
-    points = torch.stack([arrays[f"points_{image}"] for image in range(3)])[None]
+    points = 2 * torch.stack([arrays[f"points_{image}"] for image in range(3)])[None] - 1
     given = inputs(as_batch(arrays), points)
     costs, matches = match_costs(*given), match(*given)
     assert costs.shape == (1, 3, 15, 4)
@@ -72,7 +76,7 @@ def test_points_are_drawn_as_the_reference_draws_them(load: Load) -> None:
     torch.manual_seed(int(arrays["torch_seed"]))
     points = draw_points(1, 3, 5, settings(points=200), torch.device("cpu")).matching
     for image in range(3):
-        assert torch.equal(points[0, image], arrays[f"points_{image}"])
+        assert torch.equal(points[0, image], 2 * arrays[f"points_{image}"] - 1)
 
     arrays = load("mask2former/criterion")
     some = settings(points=128)
@@ -83,7 +87,7 @@ def test_points_are_drawn_as_the_reference_draws_them(load: Load) -> None:
     for layer, prediction in enumerate(predictions):
         logits = prediction.mask_logits.flatten(0, 1)[matches.queries[layer]]
         chosen = loss_points(logits, candidates[layer], uniform[layer], some)
-        assert torch.equal(chosen, arrays["point_coords"][layer])
+        assert torch.equal(chosen, 2 * arrays["point_coords"][layer] - 1)
 
 
 @examples(max_examples=40, deadline=None)
@@ -112,7 +116,7 @@ def test_pairs_are_one_to_one_and_cost_least(counts: list[int], queries: int, se
 
 def test_layers_are_matched_each_by_itself_and_images_too() -> None:
     predictions, targets = drawn([3, 5, 0, 8], layers=3)
-    points = torch.rand(3, 4, 64, 2, generator=torch.Generator().manual_seed(0))
+    points = uniform(3, 4)
     together = match(*inputs((predictions, targets), points))
     for layer, prediction in enumerate(predictions):
         first = place = 0
@@ -151,7 +155,7 @@ def test_the_costs_go_to_the_cpu_together(monkeypatch: pytest.MonkeyPatch) -> No
 def test_samples_are_bilinear_between_the_centres_of_cells() -> None:
     maps = torch.arange(12.0).view(1, 1, 3, 4)
     points = torch.tensor([[[0.5 / 4, 0.5 / 3], [1.5 / 4, 2.5 / 3], [2 / 4, 1.5 / 3], [1.0, 0.5]]])
-    torch.testing.assert_close(sample(maps, points), torch.tensor([[[0.0, 9, 5.5, 7 / 2]]]))
+    torch.testing.assert_close(sample(maps, 2 * points - 1), torch.tensor([[[0.0, 9, 5.5, 7 / 2]]]))
 
 
 def test_the_uncertain_candidates_are_taken() -> None:

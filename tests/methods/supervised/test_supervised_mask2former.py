@@ -94,10 +94,10 @@ def test_what_it_was_shown_it_finds_and_segments(learnt: SupervisedMask2Former) 
 def test_predictions_are_in_pixels_of_the_original(learnt: SupervisedMask2Former) -> None:
     (small,), (large,) = (learnt.predict([drawn(0, enlarged=times)]) for times in (1, 3))
     assert large.masks.shape[1:] == (192, 192)
-    for place in range(2):  # the objects; others are tiny masks, which enlarging may create
+    for place in range(2):  # the objects, in whatever order
         enlarged = small.masks[place].repeat_interleave(3, 0).repeat_interleave(3, 1)
-        assert iou(enlarged, large.masks[place]) > 0.85
-        assert small.labels[place] == large.labels[place]
+        same = large.masks[:2][large.labels[:2] == small.labels[place]]
+        assert max((iou(enlarged, mask) for mask in same), default=0.0) > 0.85
     boxes = drawn(0).target.boxes.as_subclass(Tensor)
     _, (masks,) = learnt.predict_with_boxes([drawn(0, enlarged=3)], [3 * boxes])
     assert masks.shape == (2, 192, 192)
@@ -117,8 +117,10 @@ def test_images_of_a_batch_do_not_depend_on_each_other(learnt: SupervisedMask2Fo
 def test_prediction_leaves_the_mode_as_it_was(demo: params.Params) -> None:
     method = build(demo)
     method.module.train()
+    modes = [module.training for module in method.module.modules()]
+    assert modes[0]
     assert len(method.predict([drawn(0)])) == 1
-    assert all(module.training for module in method.module.modules())
+    assert [module.training for module in method.module.modules()] == modes
 
 
 @pytest.mark.parametrize("objects", [(2, 1), (1, 0), (0, 0)])
