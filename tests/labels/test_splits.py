@@ -170,7 +170,7 @@ def test_crowds_and_boxes_make_no_class_present() -> None:
 def test_the_stage_writes_what_training_and_report_read(tmp_path: Path) -> None:
     repository = Path(__file__).parents[2]
     preset = yaml.safe_load((repository / "presets" / "demo.yaml").read_text(encoding="utf-8"))
-    preset["splits"] = {"few": {"percent": 8.0, "rule": "stratified", "seed": 0, "pool": "rest"}}
+    preset["splits"]["few"] = {"percent": 8.0, "rule": "stratified", "seed": 0, "pool": "rest"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(preset), encoding="utf-8")
     layout = Layout(tmp_path, "demo")
     write_json(layout.annotations("train"), dataset(CLASSES))

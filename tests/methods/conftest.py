@@ -24,6 +24,7 @@ def predict_settings() -> Predict:
         nms_threshold=NmsThreshold(condinst=0.6, mask_rcnn=0.5, detectron2=0.5),
         pre_nms_topk=1000,
         detections_per_image=100,
+        network="student",
         batch_size=1,
         threads=1,
         labeling=RELEASED,

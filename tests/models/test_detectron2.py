@@ -24,6 +24,7 @@ PREDICT = Predict(
     nms_threshold=NmsThreshold(condinst=1.0, mask_rcnn=1.0, detectron2=0.4),
     pre_nms_topk=77,
     detections_per_image=20,
+    network="student",
     batch_size=2,
     threads=1,
     labeling=RELEASED,

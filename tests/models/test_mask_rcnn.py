@@ -27,6 +27,7 @@ PREDICT = Predict(
     nms_threshold=NmsThreshold(condinst=1.0, mask_rcnn=0.5, detectron2=1.0),
     pre_nms_topk=100,
     detections_per_image=20,
+    network="student",
     batch_size=2,
     threads=1,
     labeling=RELEASED,
