@@ -77,7 +77,7 @@ def _summary(splits: dict[str, Coco], warnings: list[str]) -> dict[str, Any]:
 
 
 def summarise(coco: Coco) -> dict[str, Any]:
-    """Counts of one split.  Sizes and categories count instances, that is, no crowd regions."""
+    """Counts of one split.  Objects, sizes and categories are of instances, that is, no crowd regions."""
     annotations = coco["annotations"]
     instances = [row for row in annotations if not row["iscrowd"]]
     area = np.array([row["area"] for row in instances], dtype=np.float64)
@@ -87,8 +87,8 @@ def summarise(coco: Coco) -> dict[str, Any]:
         "images": len(coco["images"]),
         "images_without_annotations": len(coco["images"]) - len({row["image_id"] for row in annotations}),
         "annotations": len(annotations),
-        "with_masks": sum("segmentation" in row for row in annotations),
         "crowds": len(annotations) - len(instances),
+        "objects_with_masks": sum("segmentation" in row for row in instances),
         "small": int((area < SMALL).sum()),
         "medium": int(((area >= SMALL) & (area < LARGE)).sum()),
         "large": int((area >= LARGE).sum()),

@@ -49,8 +49,9 @@ class Row:
     """One row of the comparison: a trained run, or a baseline without training.
 
     supervision: "masks" or "boxes", what people annotated; labelled_fraction: of the training images, for
-    which they did so, None of a baseline on the boxes of a run that has them for all; through: the run whose
-    pseudo-labels of them it is trained on, or ""; separation: of the runs that params.yaml lists for it;
+    which they did so, None of a baseline on the boxes of a run that has them for all; labelled_images,
+    labelled_objects: of how many images, and how many boxes or masks, None of a baseline; through: the run
+    whose pseudo-labels of them it is trained on, or ""; separation: of runs that params.yaml lists for it;
     oracle: a row's name, its own for an oracle, or "none"; metrics: METRICS -> percent, mean over seeds, None
     where it could not be computed; headline: the metric that seed_scores (of each seed), interval, retention
     (percent of the oracle's), per_category (class -> percent) and the differences are about: box_AP when the
@@ -81,6 +82,8 @@ class Row:
     through: str = ""
     separation: Separation | None = None
     labelled_fraction: float | None = None
+    labelled_images: int | None = None
+    labelled_objects: int | None = None
     train_images: int | None = None
     params_million: float | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -251,6 +254,11 @@ class ReportData:
     def headline_rows(self) -> tuple[Row, ...]:
         """The rows that are compared by the headline: all, or all but those that do not detect."""
         return tuple(row for row in self.rows if row.headline == self.headline_metric)
+
+    @property
+    def headline_differences(self) -> tuple[Difference, ...]:
+        """The differences of the headline figure."""
+        return self.mask_iou_differences if self.headline_metric == "mask_iou" else self.differences
 
     @property
     def labelers(self) -> tuple[Row, ...]:

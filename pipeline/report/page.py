@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import bars, figures, gallery, learning, palette
+from pipeline.report import bars, figures, gallery, label_charts, learning, palette
 from pipeline.report.data import ReportData, Row
 from pipeline.report.published import compare
 from pipeline.report.templates import content, environment
@@ -29,6 +29,7 @@ def page_html(data: ReportData) -> str:
             leading=leading_row(data),
             tiles=tiles(data),
             bars=_bars(data),
+            label_charts=_label_charts(data),
             curves=_curves(data),
             scenes=_scenes(data),
             truth_has_masks=_truth_has_masks(data),
@@ -84,6 +85,15 @@ def _bars(data: ReportData) -> list[tuple[str, Markup]]:
             (caption, Markup(figures.svg(figure, name)))
             for name, (caption, figure) in bars.bar_charts(data).items()
         ]
+
+
+def _label_charts(data: ReportData) -> dict[str, Markup]:
+    """Name -> SVG of the figures on labels and their cost."""
+    with figures.settings():
+        return {
+            name: Markup(figures.svg(figure, name))
+            for name, figure in label_charts.label_charts(data).items()
+        }
 
 
 def _curves(data: ReportData) -> list[tuple[str, Markup]]:

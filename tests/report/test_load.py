@@ -220,10 +220,11 @@ def test_a_run_on_a_part_of_the_masks_says_which_part(tmp_path: Path, params: Pa
     }
     params, layout = params.model_copy(update=changed), Layout(tmp_path, params.benchmark)
     make_benchmark(layout, params, masks=True)
-    write_json(layout.split_metrics("few"), {"images": 60, "of": 1500})
+    write_json(layout.split_metrics("few"), {"images": 60, "of": 1500, "objects": 211})
     data = load_report_data(tmp_path, params)
     row = data.row("projection")
     assert (row.supervision, row.labelled_fraction, row.labels) == ("masks", 0.04, "few")
+    assert (row.labelled_images, row.labelled_objects) == (60, 211)
     assert row.settings["split"]["percent"] == 4.0
     assert [sees(data.row(name)) for name in ("projection", "grabcut", "oracle", "fill")] == [
         "masks, 4 %",
@@ -235,6 +236,20 @@ def test_a_run_on_a_part_of_the_masks_says_which_part(tmp_path: Path, params: Pa
     with (layout.reports / "results.csv").open(encoding="utf-8", newline="") as file:
         fractions = {line["run"]: line["labelled_fraction"] for line in csv.DictReader(file)}
     assert (fractions["projection"], fractions["oracle"], fractions["fill"]) == ("0.04", "1", "")
+
+
+def test_labels_are_counted_as_people_drew_them(tmp_path: Path, params: Params) -> None:
+    """Crowd regions are no labels, and an object without a mask has a box alone."""
+    layout = Layout(tmp_path, params.benchmark)
+    make_benchmark(layout, params, masks=True)
+    annotations = make_annotations(masks=True)
+    annotations["annotations"][0]["iscrowd"] = 1
+    del annotations["annotations"][1]["segmentation"]
+    write_summary(layout.prepared, {"train": annotations, "val": annotations}, [])
+    data = load_report_data(tmp_path, params)
+    counts = {row.name: row.labelled_objects for row in data.rows}
+    assert (counts["oracle"], counts["boxinst"], counts["on_mal"], counts["fill"]) == (2, 3, 3, None)
+    assert data.row("boxinst").labelled_images == IMAGES
 
 
 def test_pseudo_labels_are_read(layout: Layout, params: Params) -> None:

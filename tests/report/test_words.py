@@ -9,7 +9,7 @@ from made_up import make_data, make_pseudo_labels, make_row
 
 from pipeline.report.comparison import sees
 from pipeline.report.data import Difference, Interval, ReportData
-from pipeline.report.words import annotated, number, span, summary, warnings
+from pipeline.report.words import annotated, number, signed, span, summary, warnings
 
 DATA = make_data(scenes=0)
 
@@ -143,4 +143,5 @@ def test_numbers_for_people() -> None:
     assert number(-3.25) == "−3.2"
     assert number(-0.01) == "0.0"
     assert number(None) == "–"
+    assert [signed(points) for points in (3.25, -3.25, 0.04, -0.04)] == ["+3.2", "−3.2", "0.0", "0.0"]
     assert span(Interval(-1.0, 2.5)) == "−1.0 to 2.5"

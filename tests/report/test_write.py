@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_up import make_data, make_pseudo_labels, make_row, make_scene, make_shape
+from made_up import make_data, make_pseudo_labels, make_row, make_scene, make_shape, make_split_data
 
 from pipeline.report.data import DataSummary, ReportData
 from pipeline.report.markdown import report_md
@@ -62,6 +62,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_writes_its_files_and_touches_no_other(out: Path) -> None:
     assert sorted(contents(out)) == [
         "cost.csv",
+        "figures/annotation_cost.png",
         "figures/ap.png",
         "figures/curves.png",
         "figures/gallery.png",
@@ -233,10 +234,29 @@ def test_markdown_links_only_pictures_that_exist(out: Path, data: ReportData) ->
 
 def test_markdown_tables_have_as_many_cells_in_every_line(out: Path) -> None:
     tables = re.findall(r"(?:^\|.*\n)+", (out / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
-    # rows, differences of AP and of mask IoU, pseudo-labels, clustering scores, classes by both
-    assert len(tables) == 7
+    # rows, differences of AP and of mask IoU, cost, pseudo-labels, clustering scores, classes by both
+    assert len(tables) == 8
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_partly_labelled_rows_have_their_section(tmp_path: Path) -> None:
+    data = make_split_data()
+    evil = tuple(replace(row, title=f"{EVIL}, {row.title}") for row in data.rows)
+    write_report(replace(data, rows=evil), tmp_path)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert '<a href="#labels">' in text
+    (table,) = re.findall(r'<table id="efficiency">.*?</table>', text, re.DOTALL)
+    assert table.count("<tr>") == 1 + 8
+    assert re.search(r"<figure[^>]*mask AP over the share of training images[^>]*><svg", text)
+    (table,) = re.findall(r'<table id="cost">.*?</table>', text, re.DOTALL)
+    assert "MAL labeler" not in table  # it has no AP to set against its cost
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "](figures/label_efficiency.png)" in markdown
+    assert "](figures/annotation_cost.png)" in markdown
+    assert "## Label efficiency" in markdown
+    assert "22 worker hours per 1,000" in markdown
 
 
 def test_settings_that_differ_from_the_oracle_are_marked(data: ReportData) -> None:
