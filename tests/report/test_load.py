@@ -21,9 +21,10 @@ from pipeline.files import write_json
 from pipeline.layout import Layout
 from pipeline.params import Params, PseudoLabels, Sam, Split
 from pipeline.params_file import load_params
-from pipeline.report.comparison import sees
+from pipeline.report.comparison import headline_difference, sees
 from pipeline.report.curves import write_curve
 from pipeline.report.data import Interval, Separation
+from pipeline.report.efficiency import all_series
 from pipeline.report.load import load_report_data
 from pipeline.report.write import write_report
 
@@ -232,6 +233,11 @@ def test_a_run_on_a_part_of_the_masks_says_which_part(tmp_path: Path, params: Pa
         "masks",
         "boxes, no training",
     ]
+    ((few, whole),) = (item.rows for item in all_series(data))
+    assert (few, whole) == (row, data.row("oracle"))
+    against = headline_difference(data, "projection", "oracle")
+    assert against.difference == pytest.approx(row.score - whole.score)
+    assert against.interval.low <= against.difference <= against.interval.high
     write_report(data, layout.reports)
     with (layout.reports / "results.csv").open(encoding="utf-8", newline="") as file:
         fractions = {line["run"]: line["labelled_fraction"] for line in csv.DictReader(file)}
