@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.report.data import HEADLINES, Difference, Interval, ReportData, Row
 
-OTHERS = 5  # rows that the summary sets beside the leading one
+OTHERS = 5  # rows that the summary sets beside the leading one, and differences that a warning names
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -158,7 +158,8 @@ def _noisy(data: ReportData) -> list[str]:
     groups = [(data.headline, data.headline_differences), ("mask IoU", to_labelers)]
     return [
         f"These differences of {figure} lie within the noise of the validation images, so do not rank"
-        f" the rows by them: {'; '.join(_pair(data, item) for item in noisy)}."
+        f" the rows by them: {'; '.join(_pair(data, item) for item in noisy[:OTHERS])}"
+        f"{f'; and {len(noisy) - OTHERS} more, see the differences' if len(noisy) > OTHERS else ''}."
         for figure, items in groups
         if (noisy := [item for item in items if item.within_noise])
     ]

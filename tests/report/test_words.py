@@ -105,6 +105,13 @@ def test_mask_iou_within_the_noise_of_a_labeler_is_a_warning() -> None:
     assert not any("differences of mask IoU" in line for line in lines)
 
 
+def test_many_differences_within_the_noise_are_counted() -> None:
+    near = [replace(item, within_noise=True) for item in DATA.differences[:7]]
+    (line,) = [line for line in warnings(replace(DATA, differences=tuple(near))) if "mask AP lie" in line]
+    assert line.count("95 % interval") == 5
+    assert line.endswith("; and 2 more, see the differences.")
+
+
 def test_warnings_name_noise_seeds_stand_ins_and_data() -> None:
     lines = warnings(DATA)
     assert "“BoxInst, projection term alone” and “GrabCut in the boxes of BoxInst” (1.5 points" in lines[1]
