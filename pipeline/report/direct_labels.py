@@ -18,7 +18,7 @@ from pipeline.report.figures import shorten
 Points = NDArray[np.float64]
 
 SIZE = 8.5  # of the font
-SHAPES = ((22, 2), (16, 3))  # of a text, better one first: characters of a line, lines
+SHAPES = ((22, 2), (18, 3), (14, 4))  # of a text, better one first: characters of a line, lines
 GAP = 6.0  # points from an anchor to its text
 MARGIN = 3.0  # pixels that a text keeps off lines and other texts
 NOWHERE: Points = np.empty((0, 2))

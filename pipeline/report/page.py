@@ -23,6 +23,7 @@ def page_html(data: ReportData) -> str:
         .get_template("page.html.j2")
         .render(
             **content(data),
+            palette_size=len(palette.RUNS),
             slots={name: slot % len(palette.RUNS) for name, slot in slots.items()},
             style=_asset("style.css"),
             script=_asset("sort.js"),
@@ -87,12 +88,12 @@ def _bars(data: ReportData) -> list[tuple[str, Markup]]:
         ]
 
 
-def _label_charts(data: ReportData) -> dict[str, Markup]:
-    """Name -> SVG of the figures on labels and their cost."""
+def _label_charts(data: ReportData) -> dict[str, list[Markup]]:
+    """Name -> SVGs of the figures on labels and their cost."""
     with figures.settings():
         return {
-            name: Markup(figures.svg(figure, name))
-            for name, figure in label_charts.label_charts(data).items()
+            name: [Markup(figures.svg(figure, f"{name}{index}")) for index, figure in enumerate(parts)]
+            for name, parts in label_charts.label_panels(data).items()
         }
 
 

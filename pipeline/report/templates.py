@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.report import annotation_cost, efficiency, separation
+from pipeline.report import annotation_cost, efficiency, separation, series
 from pipeline.report.comparison import DifferenceLine, class_tables, columns, difference_lines, sees
 from pipeline.report.data import ReportData
 from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
@@ -29,7 +29,7 @@ def environment(*, autoescape: bool) -> Environment:
 
 def content(data: ReportData) -> dict[str, Any]:
     """Name -> value of all that both templates use."""
-    found, costs = efficiency.all_series(data), annotation_cost.annotation_costs(data)
+    found, costs = series.all_series(data), annotation_cost.annotation_costs(data)
     return {
         "data": data,
         "summary": summary(data),
@@ -46,7 +46,7 @@ def content(data: ReportData) -> dict[str, Any]:
         "separation_meaning": separation.MEANING,
         "efficiency_headings": efficiency.headings(data),
         "efficiency_lines": efficiency.series_lines(data, found),
-        "efficiency_lacks_end": bool(efficiency.references(data, found)),
+        "efficiency_lacks_end": bool(series.references(data, found)),
         "efficiency_text": efficiency.efficiency_text(data, found),
         "cost_headings": annotation_cost.headings(data),
         "cost_lines": annotation_cost.cost_lines(costs),

@@ -39,7 +39,7 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
     with figures.settings():
         for name, (_, figure) in bars.bar_charts(data).items():
             made[f"{name}.png"] = figures.png(figure)
-        for name, figure in label_charts.label_charts(data).items():
+        for name, figure in label_charts.label_pictures(data).items():
             made[f"{name}.png"] = figures.png(figure)
         if terms := learning.curve_lines(data):
             made["curves.png"] = figures.png(learning.curve_figure(data, terms))

@@ -9,9 +9,9 @@ from made_up import make_split_data, make_split_row
 from matplotlib.figure import Figure
 
 from pipeline.report.data import ReportData
-from pipeline.report.efficiency import all_series
-from pipeline.report.efficiency_figure import efficiency_figure
+from pipeline.report.efficiency_figure import efficiency_figure, efficiency_panels
 from pipeline.report.figures import settings
+from pipeline.report.series import all_series
 
 DATA = make_split_data()
 
@@ -70,13 +70,32 @@ def test_names_that_find_no_room_are_a_legend_instead() -> None:
         replace(
             make_split_row(f"few_{share}"),
             name=f"{share}_{index}",
-            model=f"model_{index}",
-            title=f"Model {index}, {share} %",
+            method=f"method_{index}",
+            title=f"Method {index}, {share} %",
         )
         for index in range(30)
         for share in (1, 4, 10)
     ]
     figure = drawn(replace(DATA, rows=tuple(rows), differences=()))
     assert texts(figure) == []
-    (legend,) = figure.legends
-    assert len(legend.get_texts()) == 30
+    assert len(figure.axes[0].get_legend().get_texts()) == 30
+
+
+def test_each_model_has_a_panel_on_the_same_axes() -> None:
+    other = [
+        replace(
+            make_split_row(name), name=f"{name}_other", model="other", oracle="none", labelled_fraction=share
+        )
+        for name, share in (("few_1", 0.02), ("few_4", 0.05))
+    ]
+    data = replace(DATA, rows=(*DATA.rows, *other))
+    with settings():
+        panels = efficiency_panels(data, all_series(data))
+        together = efficiency_figure(data, all_series(data))
+    assert list(panels) == ["mask2former_small", "other"]
+    assert [axes.get_title(loc="left") for axes in together.axes] == list(panels)
+    single = [figure.axes[0] for figure in panels.values()]
+    for axes in (*single, *together.axes):
+        assert axes.get_xlim() == single[0].get_xlim()
+        assert axes.get_ylim() == single[0].get_ylim()
+    assert drawn(DATA).axes[0].get_title(loc="left") == ""

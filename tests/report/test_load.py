@@ -24,8 +24,8 @@ from pipeline.params_file import load_params
 from pipeline.report.comparison import headline_difference, sees
 from pipeline.report.curves import write_curve
 from pipeline.report.data import Interval, Separation
-from pipeline.report.efficiency import all_series
 from pipeline.report.load import load_report_data
+from pipeline.report.series import all_series
 from pipeline.report.write import write_report
 
 SIZE = 32

@@ -249,7 +249,7 @@ def test_partly_labelled_rows_have_their_section(tmp_path: Path) -> None:
     assert '<a href="#labels">' in text
     (table,) = re.findall(r'<table id="efficiency">.*?</table>', text, re.DOTALL)
     assert table.count("<tr>") == 1 + 8
-    assert re.search(r"<figure[^>]*mask AP over the share of training images[^>]*><svg", text)
+    assert re.search(r"<figure[^>]*mask AP over the share of training images[^>]*>\s*<div><svg", text)
     (table,) = re.findall(r'<table id="cost">.*?</table>', text, re.DOTALL)
     assert "MAL labeler" not in table  # it has no AP to set against its cost
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
