@@ -87,7 +87,13 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("backbone: small", "backbone: resnet50", ["runs.oracle.backbone", "resnet50", "small"]),
         ("  boxinst:\n    title", "  box.inst:\n    title", ["runs", "box.inst"]),
         ("detections: boxinst", "detections: box", ["baselines.fill.detections", "'box'"]),
-        ("kind: fill", "kind: fil", ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut"]),
+        (
+            "kind: fill",
+            "kind: fil",
+            ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut"],
+        ),
+        ("certainty: 0.7", "certainty: 0.5", ["baselines.ellipse_crf.certainty: 0.5", "greater than 0.5"]),
+        ("start: ellipse", "start: grabcut", ["baselines.ellipse_crf.start", "fill", "two_means"]),
         ("kind: fill", "kind: fill\n    iterations: 0", ["baselines.fill.iterations: unknown key"]),
         ("iterations: 5", "iterations: 0", ["baselines.grabcut.iterations: 0", "greater than 0"]),
         (
@@ -265,7 +271,8 @@ def test_mistakes_in_a_mask_rcnn(root: Path, tmp_path: Path, old: str, new: str,
         (
             "kind: fill\n",
             "kind: 3\n",
-            "baselines.fill.kind: '3' is not allowed: it must be one of fill, ellipse, two_means, grabcut",
+            "baselines.fill.kind: '3' is not allowed: it must be one of"
+            " fill, ellipse, two_means, grabcut, crf",
         ),
     ],
 )

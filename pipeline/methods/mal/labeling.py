@@ -22,8 +22,15 @@ from pipeline.labels.pseudo import Labelled, PseudoLabels
 from pipeline.methods.bundle import load_labeler
 from pipeline.methods.mal.crops import TEST_AREAS, LabelingCrops, PlacedCrop, read_crops
 from pipeline.methods.mal.method import StudentAndTeacher
-from pipeline.methods.mal.pseudo_masks import choose, crop_probabilities, mean_logits, paste, threshold_of
-from pipeline.methods.mal.refinement import CUT, refine_crops, refine_logits
+from pipeline.methods.mal.pseudo_masks import (
+    CUT,
+    choose,
+    crop_probabilities,
+    mean_logits,
+    paste,
+    threshold_of,
+)
+from pipeline.methods.mal.refinement import refine_crops, refine_logits
 
 
 class BoxMask(NamedTuple):

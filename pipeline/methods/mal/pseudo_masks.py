@@ -22,6 +22,7 @@ from pipeline.methods.mal.rois import Region, Size
 Network = Callable[[Tensor, Tensor], Tensor]
 """Normalised crops (B, 3, S, S) and box areas (B,) in image pixels to logits (B, o, o)."""
 Thresholds = tuple[float] | tuple[float, float, float]
+CUT = 0.5  # the threshold of what a refinement returns: it has decided already
 SIZE_LIMITS = (32.0**2, 96.0**2)  # square pixels; a box on a limit belongs to the smaller size
 
 

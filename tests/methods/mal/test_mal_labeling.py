@@ -20,8 +20,8 @@ from pipeline.methods.build import build_labeler
 from pipeline.methods.mal import labeling as module
 from pipeline.methods.mal.crops import LabelingCrops
 from pipeline.methods.mal.labeling import label_given_boxes, write_pseudo_labels
-from pipeline.methods.mal.pseudo_masks import crop_probabilities
-from pipeline.methods.mal.refinement import CUT, refine_crops, refine_logits
+from pipeline.methods.mal.pseudo_masks import CUT, crop_probabilities
+from pipeline.methods.mal.refinement import refine_crops, refine_logits
 from pipeline.params_file import load_params
 from pipeline.structures import Category
 from tests.methods.mal.toy_labeling import CENTERS, SIDE, make_boxes, make_store, settings
