@@ -15,7 +15,7 @@ from pipeline.methods.baselines import sam
 from pipeline.methods.baselines.box_masks import Masks
 from pipeline.methods.baselines.fill import masks_from_boxes as fill
 from pipeline.methods.baselines.rows import apply_baseline, each_mask
-from tests.priors.test_crf import SEAM
+from tests.methods.baselines.test_baseline_crf import SETTINGS
 
 IMAGES = {
     number: np.random.default_rng(number).integers(0, 60, (40, 50, 3), dtype=np.uint8) for number in range(10)
@@ -48,16 +48,7 @@ BASELINES: dict[str, params.Baseline] = {
     "ellipse": params.Ellipse(kind="ellipse", processes=1, **COMMON),
     "two_means": params.TwoMeans(kind="two_means", processes=1, **COMMON),
     "grabcut": params.GrabCut(kind="grabcut", iterations=1, processes=1, **COMMON),
-    "crf": params.CrfBaseline(
-        kind="crf",
-        start="ellipse",
-        certainty=0.7,
-        crop_size=32,
-        expand=0.6,
-        dense_crf=SEAM,
-        processes=1,
-        **COMMON,
-    ),
+    "crf": SETTINGS,
 }
 
 
