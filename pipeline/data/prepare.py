@@ -11,13 +11,13 @@ import numpy as np
 from pipeline.data.cityscapes import read_cityscapes
 from pipeline.data.coco import CheckedCoco, read_coco
 from pipeline.data.images import leaves_folder, write_folder_store
+from pipeline.data.masks import MEDIUM_AREA, SMALL_AREA
 from pipeline.data.values import show_name
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.params import CityscapesFolder, CocoFolder
 
 Coco = dict[str, Any]
-SMALL, LARGE = 32**2, 96**2  # areas in pixels that part COCO's small, medium and large objects
 
 
 def import_coco(params: CocoFolder, root: Path, out: Path) -> dict[str, Any]:
@@ -89,9 +89,9 @@ def summarise(coco: Coco) -> dict[str, Any]:
         "annotations": len(annotations),
         "crowds": len(annotations) - len(instances),
         "objects_with_masks": sum("segmentation" in row for row in instances),
-        "small": int((area < SMALL).sum()),
-        "medium": int(((area >= SMALL) & (area < LARGE)).sum()),
-        "large": int((area >= LARGE).sum()),
+        "small": int((area < SMALL_AREA).sum()),
+        "medium": int(((area >= SMALL_AREA) & (area < MEDIUM_AREA)).sum()),
+        "large": int((area >= MEDIUM_AREA).sum()),
         "median_size": {"width": float(np.median(sides[:, 0])), "height": float(np.median(sides[:, 1]))},
         "categories": [
             {**row, "instances": per_category[row["id"]]}

@@ -158,7 +158,8 @@ class Scene:
 
     A row that does not detect shows the masks it gives to the boxes of the N objects.  rank: "sample" where
     images cannot be ranked; image: (H, W, 3) uint8 RGB; quality: row -> mean IoU over the objects, percent,
-    or None.
+    or None.  Of a training image, truth is the boxes of a label set, and in the place of the rows are the
+    sets of pseudo-labels made of it, of unknown quality.
     """
 
     image_id: int
@@ -217,8 +218,9 @@ class ReportData:
     """All of one benchmark's report.
 
     differences: of the headline figure, between the rows that are compared by it; mask_iou_differences:
-    between all rows that have mask IoU; ranked_by: the row whose quality chose the gallery's images, "" if
-    none could; stand_ins: rows whose backbone start is the demo's stand-in for downloaded weights.
+    between all rows that have mask IoU; training_scenes: training images with boxes and pseudo-labels;
+    ranked_by: the row whose quality chose the gallery's images, "" if none could; stand_ins: rows whose
+    backbone start is the demo's stand-in for downloaded weights.
     """
 
     benchmark: str
@@ -230,6 +232,7 @@ class ReportData:
     summary: DataSummary
     mask_iou_differences: tuple[Difference, ...] = ()
     pseudo_labels: tuple[PseudoLabelSet, ...] = ()
+    training_scenes: tuple[Scene, ...] = ()
     ranked_by: str = ""
     stand_ins: tuple[str, ...] = ()
 

@@ -27,6 +27,7 @@ from pipeline.report.labelled import load_labelled
 from pipeline.report.pseudo_labels import load_set
 from pipeline.report.scenes import Predictions, make_scenes
 from pipeline.report.separation import load_separation
+from pipeline.report.training_scenes import load_training_scenes
 
 _HEADLINES = {"mask": "AP", "box": "box_AP", "mask_iou": "mask_iou"}
 
@@ -54,6 +55,7 @@ def load_report_data(root: Path, params: Params) -> ReportData:
             ),
             curves=_curves(layout, params),
             scenes=scenes,
+            training_scenes=load_training_scenes(layout, params),
             summary=_summary(layout, params),
             ranked_by=ranked_by,
             stand_ins=tuple(

@@ -281,6 +281,13 @@ def make_scene(image_id: int, rank: Rank, size: int = 96) -> Scene:
     )
 
 
+def make_training_scene(image_id: int) -> Scene:
+    """A training image with boxes, and the masks that the labeler gave to them."""
+    scene = make_scene(image_id, "sample")
+    boxes = tuple(replace(shape, mask=None) for shape in scene.truth)
+    return replace(scene, truth=boxes, predictions={"mal_masks": scene.predictions["mal"]}, quality={})
+
+
 def strength(name: str) -> float:
     """How good a row's masks are: its AP, and more for the labeler."""
     return ROWS[name][4] or 55.0
@@ -356,6 +363,7 @@ def make_data(scenes: int = 2) -> ReportData:
             {label: {"train": 1336 + index, "val": 180 - index} for index, label in enumerate(CLASSES)},
             ("3 train images have no object",),
         ),
+        training_scenes=tuple(make_training_scene(100 + step) for step in range(scenes)),
         ranked_by="oracle" if scenes else "",
         stand_ins=tuple(TERMS),
     )

@@ -95,8 +95,13 @@ def make_benchmark(layout: Layout, params: Params, *, masks: bool) -> None:
     for name in params.separation:
         measured = {"clustering_score": 0.5, "boxes": 4, "without_mask": 0, "one_sided": 0}
         write_json(layout.separation(name), measured | {"seeds": {"0": 0.5}})
+    if params.pseudo_labels:
+        boxes = make_annotations(masks=False)
+        write_zip_store(layout.prepared / "train", map(make_image, range(1, IMAGES + 1)))
+        write_json(layout.labels("boxes"), boxes)
     for name in params.pseudo_labels:
         write_json(layout.label_metrics(name), make_label_metrics(masks=masks))
+        write_json(layout.labels(name), make_annotations(masks=True))
     settings = params.evaluate
     oracles = {name: row.oracle for name, row in rows.items()}
     write_json(
@@ -301,6 +306,22 @@ def test_the_gallery_shows_the_masks_that_a_labeler_gives_to_every_box(
         assert shape.mask.sum() == 256
         shift = scene.image_id > 2
         assert scene.quality["mal"] == pytest.approx(100 * (16 - shift) / (16 + shift))
+
+
+def test_training_images_show_the_masks_that_are_exported(layout: Layout, params: Params) -> None:
+    scenes = load_report_data(layout.root, params).training_scenes
+    assert [scene.image_id for scene in scenes] == list(range(1, IMAGES + 1))  # fewer than 3 * gallery
+    for scene in scenes:
+        assert int(scene.image[0, 0, 0]) == 10 * scene.image_id
+        assert [shape.mask for shape in scene.truth] == [None]
+        (shape,) = scene.predictions["mal_masks"]
+        assert (shape.box, int(shape.mask.sum())) == ((8, 8, 16, 16), 256)
+
+
+def test_without_a_gallery_no_training_image_is_read(layout: Layout, params: Params) -> None:
+    layout.labels("boxes").unlink()
+    none = params.model_copy(update={"report": params.report.model_copy(update={"gallery": 0})})
+    assert load_report_data(layout.root, none).training_scenes == ()
 
 
 def only(params: Params, *names: str) -> Params:

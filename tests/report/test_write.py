@@ -8,7 +8,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_up import make_data, make_pseudo_labels, make_row, make_scene, make_shape, make_split_data
+from made_up import (
+    make_data,
+    make_pseudo_labels,
+    make_row,
+    make_scene,
+    make_shape,
+    make_split_data,
+    make_training_scene,
+)
 
 from pipeline.report.data import DataSummary, ReportData
 from pipeline.report.markdown import report_md
@@ -193,12 +201,16 @@ def test_labelers_alone_without_any_ground_truth_masks_make_a_report(tmp_path: P
         not_computed=("mask_iou: needs ground-truth masks, which all 5346 objects lack",),
     )
     data = replace(make_data(0), rows=(row,), curves={}, differences=(), mask_iou_differences=())
+    training = make_training_scene(7)
     data = replace(data, pseudo_labels=(made,), scenes=(scene,), ranked_by="", stand_ins=())
+    data = replace(data, training_scenes=(training,))
     write_report(data, tmp_path)
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "No mask IoU could be computed" in text
     assert "evenly spread, since without ground-truth masks none can be called best or worst" in text
-    assert "judge the masks by eye in the gallery" in text
+    assert "judge the masks by eye: the report&#39;s page shows them on training images" in text
+    assert f"{training.file_name} <small>image 7" in text
+    assert 'alt="Masks of mal_masks"' in text
     assert "false alarm" not in text
     assert "best IoU with a shown detection" not in text
     assert "judge the masks by eye" in (tmp_path / "report.md").read_text(encoding="utf-8")
