@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, product
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
@@ -38,6 +38,7 @@ PLACES = (
     (0, -1, "left"),
     (0, -1, "right"),
 )
+_BEFORE = {"left": 0.0, "center": 0.5, "right": 1.0}  # the part of a text that lies left of where it is set
 
 
 @dataclass(frozen=True)
@@ -117,30 +118,42 @@ def _dots(axes: Axes, line: Points) -> Points:
 
 def _set(axes: Axes, label: Label, taken: _Taken) -> bool:
     """Set one label, which is then among what is taken; False if there is no room."""
-    for text, anchor in _candidates(axes, label):
-        box = text.get_window_extent()
-        if taken.leaves(box, axes.transData.transform(anchor)):
-            taken.boxes.append(box.padded(MARGIN))
-            return True
-        text.remove()
+    gap = GAP * axes.figure.dpi / 72
+    for shape in SHAPES:
+        text = wrapped(label.text, *shape)
+        size = _size(axes, text, label)
+        for anchor, (x, y, alignment) in product(label.places, PLACES):
+            corner = axes.transData.transform(anchor) + gap * np.array([x, y])
+            corner -= size * [_BEFORE[alignment], (1 - y) / 2]
+            box = Bbox([corner, corner + size])
+            if taken.leaves(box, axes.transData.transform(anchor)):
+                taken.boxes.append(box.padded(MARGIN))
+                _write(axes, text, label.bold, anchor, (x, y), alignment)
+                return True
     return False
 
 
-def _candidates(axes: Axes, label: Label) -> Iterator[tuple[Annotation, Points]]:
-    """The label at each of its places in turn, and the anchor that it stands beside."""
-    for shape, anchor, (x, y, alignment) in product(SHAPES, label.places, PLACES):
-        text = axes.annotate(
-            wrapped(label.text, *shape),
-            (anchor[0], anchor[1]),
-            (GAP * x, GAP * y),
-            textcoords="offset points",
-            ha=alignment,
-            va={1: "bottom", 0: "center", -1: "top"}[y],
-            fontsize=SIZE,
-            fontweight="bold" if label.bold else "normal",
-        )
-        text.set_in_layout(False)
-        yield text, anchor
+def _write(axes: Axes, text: str, bold: bool, anchor: Points, side: tuple[int, int], alignment: str) -> Text:
+    written = axes.annotate(
+        text,
+        (anchor[0], anchor[1]),
+        (GAP * side[0], GAP * side[1]),
+        textcoords="offset points",
+        ha=alignment,
+        va={1: "bottom", 0: "center", -1: "top"}[side[1]],
+        fontsize=SIZE,
+        fontweight="bold" if bold else "normal",
+    )
+    written.set_in_layout(False)
+    return written
+
+
+def _size(axes: Axes, text: str, label: Label) -> Points:
+    """(2,) width and height of a text of the label in pixels."""
+    written = _write(axes, text, label.bold, label.places[0], (1, 1), "left")
+    box = written.get_window_extent()
+    written.remove()
+    return np.array([box.width, box.height])
 
 
 def wrapped(text: str, width: int, lines: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.report.comparison import Cell, headline_difference
 from pipeline.report.data import Difference, ReportData, Row
 from pipeline.report.series import Series, labelled_share, trained
-from pipeline.report.words import number, percentage, quoted, signed, span
+from pipeline.report.words import OTHERS, number, percentage, quoted, signed, span
 
 
 def supervised_twin(data: ReportData, row: Row) -> Row | None:
@@ -75,7 +75,8 @@ def efficiency_text(data: ReportData, found: Sequence[Series]) -> str:
     rows = [row for item in found for row in item.rows]
     gains = [text for row in rows if (text := _gain(data, row))]
     if gains:
-        sentences.append(f"Against the supervised row on the same labels: {'; '.join(gains)}.")
+        more = f"; {len(gains) - OTHERS} more in the table" if len(gains) > OTHERS else ""
+        sentences.append(f"Against the supervised row on the same labels: {'; '.join(gains[:OTHERS])}{more}.")
     return " ".join(sentences)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.report.data import HEADLINES, Difference, Interval, ReportData, Row
 
-OTHERS = 5  # rows that the summary sets beside the leading one, and differences that a warning names
+OTHERS = 5  # rows or differences that a sentence names at most, beside the one that it is about
 
 
 def number(value: float | None, digits: int = 1) -> str:

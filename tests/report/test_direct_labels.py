@@ -15,12 +15,14 @@ from pipeline.report.direct_labels import Label, set_labels, wrapped
 from pipeline.report.figures import settings
 
 NAMES = st.sampled_from(["A", "Guided Distillation", "Mask2Former, 10 % of the masks", "x" * 70])
-PLACES = st.tuples(st.floats(0.02, 0.98), st.floats(0.02, 0.98))
+PLACES = st.tuples(st.floats(1.05, 9.5), st.floats(0.02, 0.98))
 
 
 def empty_axes() -> Axes:
+    """A logarithmic axis, where not every place in data coordinates exists, and a plain one."""
     axes = Figure(figsize=(4, 3.5), layout="constrained").add_subplot()
-    axes.set_xlim(0, 1)
+    axes.set_xscale("log")
+    axes.set_xlim(1, 10)
     axes.set_ylim(0, 1)
     return axes
 
@@ -49,7 +51,7 @@ def test_what_is_set_is_inside_and_on_nothing_else(items: list[tuple[str, tuple[
 def test_a_name_avoids_a_line_and_takes_the_next_place() -> None:
     with settings():
         axes = empty_axes()
-        assert set_labels(axes, [label("name", (0.5, 0.5))], [np.array([(0.5, 0.5), (1.0, 0.5)])]) == []
+        assert set_labels(axes, [label("name", (3, 0.5))], [np.array([(3, 0.5), (10, 0.5)])]) == []
         ((x, y),) = [text.xyann for text in axes.texts]
     assert (x, y) == (0, 6)  # above, since the line lies to the right
 
@@ -58,7 +60,7 @@ def test_a_name_is_not_set_where_it_is_nearer_to_another_point() -> None:
     """Six pixels below the place to the right of its own point, which would be 12 pixels away."""
     with settings():
         axes = empty_axes()
-        name = label("name", (0.5, 0.5))
+        name = label("name", (3, 0.5))
         set_labels(axes, [name], [name.points])
         (alone,) = axes.texts
         box = alone.get_window_extent()
@@ -72,8 +74,8 @@ def test_a_name_is_not_set_where_it_is_nearer_to_another_point() -> None:
 def test_a_name_without_room_is_left_over() -> None:
     with settings():
         axes = empty_axes()
-        wall = [np.array([(x, 0.0), (x, 1.0)]) for x in np.linspace(0, 1, 30)]
-        (left,) = set_labels(axes, [label("name", (0.5, 0.5))], wall)
+        wall = [np.array([(x, 0.0), (x, 1.0)]) for x in np.geomspace(1, 10, 30)]
+        (left,) = set_labels(axes, [label("name", (3, 0.5))], wall)
     assert left.text == "name"
     assert not axes.texts
 

@@ -56,3 +56,15 @@ def test_the_text_says_where_lines_begin_and_end_and_what_the_twins_lack() -> No
         "“Mean teacher, 4 % of the masks” +2.3 points (95 % interval −0.6 to 5.5), within the noise;" in text
     )
     assert text.endswith("“Guided Distillation, 10 % of the masks” +7.3 points (95 % interval 4.4 to 10.5).")
+
+
+def test_many_rows_with_twins_are_counted() -> None:
+    more = [replace(DATA.row("guided_4"), name=f"guided_{index}") for index in range(5, 9)]
+    differences = [
+        replace(item, first=row.name if item.first == "guided_4" else item.first, second=row.name)
+        for item in DATA.differences
+        for row in more
+        if (item.first, item.second) == ("few_4", "guided_4")
+    ]
+    data = replace(DATA, rows=(*DATA.rows, *more), differences=(*DATA.differences, *differences))
+    assert efficiency_text(data, all_series(data)).endswith("; 3 more in the table.")
