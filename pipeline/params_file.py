@@ -77,7 +77,7 @@ def _line(item: ErrorDetails) -> str:
     kinds = {"shapes_pretraining", "timm", "random", "supervised", "boxinst", "mal", "[key]"}
     kinds |= {"mean_teacher", "guided_distillation"}
     kinds |= {"condinst", "mask_rcnn", "detectron2", "autolabeler"}
-    kinds |= {"fill", "ellipse", "two_means", "grabcut"}
+    kinds |= {"fill", "ellipse", "two_means", "grabcut", "crf"}
     parts = [str(part) for part in item["loc"]]
     key = ".".join(part for index, part in enumerate(parts) if index < 2 or part not in kinds)
     message = item["msg"].removeprefix("Value error, ")

@@ -1,23 +1,19 @@
 """Train one run, seed after seed, from one label file."""
 
-from pathlib import Path
-
 from pipeline.data.images import ImageStore
 from pipeline.distributed import is_main
+from pipeline.engine.environment import environment
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import fit
 from pipeline.engine.rng import seed_everything
 from pipeline.errors import run_or_exit
 from pipeline.labels.label_file import LabelFile
-from pipeline.methods.bundle import environment, save_bundle
+from pipeline.methods.bundle import save_bundle
 from pipeline.methods.training import build_training
 from pipeline.params import Distilled
 from pipeline.report.cost import Cost, write_cost
 from pipeline.report.curves import write_curve
-from pipeline.workflow.stage import digest, open_stage
-
-# What a resume point belongs to, beside parameters and data.
-CODE = tuple(Path("pipeline") / part for part in ("data", "engine", "labels", "methods", "models"))
+from pipeline.workflow.stage import digest, open_stage, stage_code
 
 
 def main() -> None:
@@ -29,7 +25,8 @@ def main() -> None:
     unlabelled = layout.unlabelled(run.labels)
     teachers = {seed: layout.model(run.teacher, seed) for seed in run.seeds if isinstance(run, Distilled)}
     labels = LabelFile.read(label_file)
-    inputs = (images / "images.json", label_file, unlabelled, start, *teachers.values(), *CODE)
+    code = stage_code("train_distilled" if teachers else "train", run)
+    inputs = (images / "images.json", label_file, unlabelled, start, *teachers.values(), *code)
     key = digest(run.method, settings, model, environment(), files=inputs)
     histories = {}
     for seed in run.seeds:

@@ -90,7 +90,7 @@ class TestPipeline:
         taught = {"mean_teacher_4", "guided_4"}
         trained |= {"mask2former", "mask2former_4"} | taught
         teachers = {f"{name}.teacher" for name in taught}
-        assert set(rows) == trained | teachers | {"fill", "ellipse", "two_means", "grabcut"}
+        assert set(rows) == trained | teachers | {"fill", "ellipse", "two_means", "grabcut", "ellipse_crf"}
         assert {rows[name]["labelled_fraction"] for name in taught | teachers} == {"0.25"}
         assert rows["boxinst"]["supervision"] == rows["mask_rcnn_mal"]["supervision"] == "boxes"
         assert (rows["mal"]["AP"], rows["mal"]["retention"]) == ("", "")

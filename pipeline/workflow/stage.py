@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 from pathlib import Path
+
+import yaml
+from pydantic import BaseModel
 
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.params_file import load_params
+
+_ITEM = re.compile(r"\$\{item\.(\w+)\}")
 
 
 def open_stage(option: str = "") -> tuple[Params, Layout, str]:
@@ -33,6 +39,17 @@ def seeds_of(params: Params, name: str) -> tuple[int, ...]:
 def rows_of(params: Params, run: str) -> list[str]:
     """Rows of the comparison that show what a run (or a baseline) predicts: its own, and its teacher's."""
     return [run] if run in params.untrained else [row for row, source in params.rows.items() if source == run]
+
+
+def stage_code(stage: str, row: BaseModel) -> tuple[Path, ...]:
+    """The code that decides what a stage of dvc.yaml makes of `row`: its dependencies that are code.
+
+    A resume point belongs to this code: what another version of it began, this one must not end.
+    """
+    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    deps: list[str] = pipeline["stages"][stage]["do"]["deps"]
+    named = (_ITEM.sub(lambda found: str(getattr(row, found[1])), dep) for dep in deps)
+    return tuple(Path(dep) for dep in named if dep.startswith(("pipeline/", "stages/")))
 
 
 def digest(*parts: object, files: tuple[Path, ...] = ()) -> str:
