@@ -20,11 +20,13 @@ STAGES = (
     "train@oracle",
     "train@boxinst",
     "train@mal",
+    "train@mean_teacher_4",
+    "train_distilled@guided_4",
     "pseudo_labels@mal_masks",
     "backbones@shapes_pretrained",
     "weight_files@own",
 )
-OPTIONS = {"train": "--run", "pseudo_labels": "--name", "backbones": "--name", "weight_files": "--name"}
+SCRIPTS = {"weight_files": "backbones", "train_distilled": "train"}  # of stages that share one
 INPUTS = (
     "data/demo/prepared/train/images.json",
     "data/demo/labels/boxes/labels.json",
@@ -33,6 +35,9 @@ INPUTS = (
     "data/demo/backbones/own/backbone.safetensors",
     "data/demo/models/mal/seed-0/model.json",
     "data/demo/models/mal/seed-0/model.safetensors",
+    "data/demo/labels/masks_4/labels.json",
+    "data/demo/labels/masks_4/unlabelled.json",
+    "data/demo/models/mask2former_4/seed-0/model.safetensors",
 )
 
 
@@ -68,7 +73,7 @@ def key_of(repository: Path, monkeypatch: pytest.MonkeyPatch) -> KeyOf:
 
     def key_of(stage: str) -> str:
         kind, name = stage.split("@")
-        script = Path("stages") / f"{'backbones' if kind == 'weight_files' else kind}.py"
+        script = Path("stages") / f"{SCRIPTS.get(kind, kind)}.py"
         spec = importlib.util.spec_from_file_location("stage_under_test", script)
         assert spec is not None
         assert spec.loader is not None
@@ -76,11 +81,12 @@ def key_of(repository: Path, monkeypatch: pytest.MonkeyPatch) -> KeyOf:
         spec.loader.exec_module(module)
         nothing = SimpleNamespace(open=lambda *_: None, read=lambda *_: None)
         stand_ins: dict[str, Any] = {"ImageStore": nothing, "LabelFile": nothing}
-        stand_ins["build_training"] = lambda *_: (None, None)
+        stand_ins["build_training"] = lambda *_, **__: (None, None)
         stand_ins |= dict.fromkeys(("fit", "write_pseudo_labels", "write_backbone_start"), work)
         for attribute in stand_ins.keys() & vars(module).keys():
             monkeypatch.setattr(module, attribute, stand_ins[attribute])
-        monkeypatch.setattr(sys, "argv", [str(script), OPTIONS[kind], name])
+        option = "--run" if script.stem == "train" else "--name"
+        monkeypatch.setattr(sys, "argv", [str(script), option, name])
         with pytest.raises(_KeyIs) as caught:
             module.main()
         return str(caught.value)
@@ -114,8 +120,27 @@ def test_code_of_others_is_not_in_the_key(stage: str, repository: Path, key_of: 
     file.write_text(text, encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [
+        ("train@mean_teacher_4", "labels/masks_4/unlabelled.json"),
+        ("train_distilled@guided_4", "labels/masks_4/unlabelled.json"),
+        ("train_distilled@guided_4", "models/mask2former_4/seed-0/model.safetensors"),
+    ],
+)
+def test_unlabelled_images_and_a_teacher_are_in_the_key(
+    stage: str, file: str, repository: Path, key_of: KeyOf
+) -> None:
+    before, path = key_of(stage), repository / "data" / "demo" / file
+    path.write_text("changed", encoding="utf-8")
+    try:
+        assert key_of(stage) != before
+    finally:
+        path.write_text("", encoding="utf-8")
+
+
 def test_all_scripts_that_resume_are_tested(root: Path) -> None:
     resuming = {
         path.stem for path in (root / "stages").glob("*.py") if "layout.checkpoint(" in path.read_text()
     }
-    assert resuming == {stage.split("@")[0] for stage in STAGES} - {"weight_files"}
+    assert resuming == {stage.split("@")[0] for stage in STAGES} - SCRIPTS.keys()
