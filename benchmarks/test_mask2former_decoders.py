@@ -22,7 +22,7 @@ from pipeline import params
 from pipeline.models.mask2former.network import Mask2Former, build_mask2former
 
 CASES = ("demo", "demo, fine", "published")
-ROUNDS = {"demo": 31, "demo, fine": 15, "published": 3}
+ROUNDS = {"demo": 61, "demo, fine": 31, "published": 5}
 WIDTHS = {
     "demo": {"hidden_channels": 64, "heads": 4, "encoder_layers": 1, "decoder_layers": 2, "queries": 12},
     "published": {
