@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.params import Split
+from pipeline.params import Detectron2, Split
 from pipeline.params_file import load_params
 from tests.workflow.repository import add_splits, add_weight_file, copy_pipeline, edit, train_on
 
@@ -49,6 +50,22 @@ def test_sam_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path, p
     assert row.weights in (root / "docs" / "recipes.md").read_text(encoding="utf-8")
 
 
+def test_networks_of_detectron2_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path) -> None:
+    text = (root / "presets" / "coco-mal.yaml").read_text(encoding="utf-8")
+    rows, sam, rest = text.partition("\n# Segment Anything")
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"^#(?=  )", "", rows, flags=re.MULTILINE) + sam + rest, encoding="utf-8")
+    before, after = load_params(root / "presets" / "coco-mal.yaml"), load_params(path)
+    added = {name: after.models[after.runs[name].model] for name in after.runs.keys() - before.runs.keys()}
+    assert {model.architecture for model in added.values()} == {"detectron2"}
+    assert {model.config for model in added.values() if isinstance(model, Detectron2)} == {
+        "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml",
+        "Misc/cascade_mask_rcnn_R_50_FPN_1x.yaml",
+    }
+    assert {after.runs[name].labels for name in added} == {"masks", "coco_mal_mae_base_masks"}
+    assert all(after.runs[after.runs[name].oracle].labels == "masks" for name in added)
+
+
 def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
     """`dvc exp run -S` mistreats anchors and wraps lines over 80 columns."""
     for preset in (root / "presets").glob("*.yaml"):
@@ -87,7 +104,13 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("backbone: small", "backbone: resnet50", ["runs.oracle.backbone", "resnet50", "small"]),
         ("  boxinst:\n    title", "  box.inst:\n    title", ["runs", "box.inst"]),
         ("detections: boxinst", "detections: box", ["baselines.fill.detections", "'box'"]),
-        ("kind: fill", "kind: fil", ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut"]),
+        (
+            "kind: fill",
+            "kind: fil",
+            ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut"],
+        ),
+        ("certainty: 0.7", "certainty: 0.5", ["baselines.ellipse_crf.certainty: 0.5", "greater than 0.5"]),
+        ("start: ellipse", "start: grabcut", ["baselines.ellipse_crf.start", "fill", "two_means"]),
         ("kind: fill", "kind: fill\n    iterations: 0", ["baselines.fill.iterations: unknown key"]),
         ("iterations: 5", "iterations: 0", ["baselines.grabcut.iterations: 0", "greater than 0"]),
         (
@@ -277,7 +300,8 @@ def test_mistakes_in_a_mask_rcnn(root: Path, tmp_path: Path, old: str, new: str,
         (
             "kind: fill\n",
             "kind: 3\n",
-            "baselines.fill.kind: '3' is not allowed: it must be one of fill, ellipse, two_means, grabcut",
+            "baselines.fill.kind: '3' is not allowed: it must be one of"
+            " fill, ellipse, two_means, grabcut, crf",
         ),
     ],
 )

@@ -98,6 +98,11 @@ NOT_RUN = {
     ),
     "report": ("pipeline/data/masks.py",),
 }
+NOT_RUN["sam"] = (
+    "pipeline/methods/mal/pseudo_masks.py",
+    "pipeline/methods/mal/rois.py",
+    "pipeline/priors/crf.py",
+)
 NOT_RUN["import_coco"] = ("pipeline/data/cityscapes.py",)
 NOT_RUN["import_cityscapes"] = ("pipeline/data/coco_annotations.py", "pipeline/data/lvis.py")
 NOT_RUN["weight_files"] = NOT_RUN["backbones"]
