@@ -76,7 +76,7 @@ def _line(item: ErrorDetails) -> str:
     """One validation error as `key: value: what is allowed`."""
     kinds = {"shapes_pretraining", "timm", "random", "supervised", "boxinst", "mal", "[key]"}
     kinds |= {"condinst", "mask_rcnn", "detectron2", "autolabeler"}
-    kinds |= {"fill", "ellipse", "two_means", "grabcut"}
+    kinds |= {"fill", "ellipse", "two_means", "grabcut", "crf"}
     parts = [str(part) for part in item["loc"]]
     key = ".".join(part for index, part in enumerate(parts) if index < 2 or part not in kinds)
     message = item["msg"].removeprefix("Value error, ")

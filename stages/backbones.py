@@ -1,19 +1,17 @@
 """Make the weights that backbones start from."""
 
-from pathlib import Path
-
+from pipeline.engine.environment import environment
 from pipeline.errors import run_or_exit
 from pipeline.methods.pretraining.start import write_backbone_start
 from pipeline.report.cost import Cost, write_cost
-from pipeline.workflow.stage import digest, open_stage
-
-CODE = tuple(Path("pipeline") / part for part in ("data/shapes", "engine", "methods/pretraining", "models"))
+from pipeline.workflow.stage import digest, open_stage, stage_code
 
 
 def main() -> None:
     params, layout, name = open_stage("--name")
     section, checkpoint = params.starts[name], layout.checkpoint(f"backbone-{name}", 0)
-    key = digest(section, files=CODE)
+    table = "backbones" if name in params.backbones else "weight_files"
+    key = digest(section, environment(), files=stage_code(table, section))
     result = write_backbone_start(
         section, layout.backbone(name), root=layout.root, checkpoint=checkpoint, key=key, name=name
     )

@@ -1,16 +1,11 @@
 """Make a label set of masks: an auto-labeler's, for the boxes of another label set."""
 
-from pathlib import Path
-
 from pipeline.data.images import ImageStore
 from pipeline.engine.devices import pick_device
+from pipeline.engine.environment import environment
 from pipeline.errors import run_or_exit
-from pipeline.methods.bundle import environment
 from pipeline.methods.mal.labeling import write_pseudo_labels
-from pipeline.workflow.stage import digest, open_stage
-
-# What the resume point of a labelling belongs to, beside parameters and data.
-CODE = tuple(Path("pipeline") / part for part in ("data", "labels", "methods", "models", "priors"))
+from pipeline.workflow.stage import digest, open_stage, stage_code
 
 
 def main() -> None:
@@ -18,7 +13,8 @@ def main() -> None:
     row = params.pseudo_labels[name]
     images, boxes = layout.prepared / "train", layout.labels(row.labels)
     model = layout.model(row.labeler, row.seed)
-    inputs = (images / "images.json", boxes, model / "model.json", model / "model.safetensors", *CODE)
+    weights = (model / "model.json", model / "model.safetensors")
+    inputs = (images / "images.json", boxes, *weights, *stage_code("pseudo_labels", row))
     write_pseudo_labels(
         model,
         ImageStore.open(images),

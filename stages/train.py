@@ -1,22 +1,18 @@
 """Train one run, seed after seed, from one label file."""
 
-from pathlib import Path
-
 from pipeline.data.images import ImageStore
 from pipeline.distributed import is_main
+from pipeline.engine.environment import environment
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import fit
 from pipeline.engine.rng import seed_everything
 from pipeline.errors import run_or_exit
 from pipeline.labels.label_file import LabelFile
-from pipeline.methods.bundle import environment, save_bundle
+from pipeline.methods.bundle import save_bundle
 from pipeline.methods.training import build_training
 from pipeline.report.cost import Cost, write_cost
 from pipeline.report.curves import write_curve
-from pipeline.workflow.stage import digest, open_stage
-
-# What a resume point belongs to, beside parameters and data.
-CODE = tuple(Path("pipeline") / part for part in ("data", "engine", "labels", "methods", "models"))
+from pipeline.workflow.stage import digest, open_stage, stage_code
 
 
 def main() -> None:
@@ -26,7 +22,7 @@ def main() -> None:
     images, label_file = layout.prepared / "train", layout.labels(run.labels)
     start = layout.backbone(run.backbone) / "backbone.safetensors"
     labels = LabelFile.read(label_file)
-    inputs = (images / "images.json", label_file, start, *CODE)
+    inputs = (images / "images.json", label_file, start, *stage_code("train", run))
     key = digest(run.method, settings, model, environment(), files=inputs)
     histories = {}
     for seed in run.seeds:

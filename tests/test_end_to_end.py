@@ -80,7 +80,7 @@ class TestPipeline:
         with (repository / "reports" / "demo" / "results.csv").open(encoding="utf-8", newline="") as file:
             rows = {row["run"]: row for row in csv.DictReader(file)}
         trained = {"oracle", "boxinst", "projection", "mal", "condinst_mal", "mask_rcnn", "mask_rcnn_mal"}
-        assert set(rows) == trained | {"fill", "ellipse", "two_means", "grabcut"}
+        assert set(rows) == trained | {"fill", "ellipse", "two_means", "grabcut", "ellipse_crf"}
         assert rows["boxinst"]["supervision"] == rows["mask_rcnn_mal"]["supervision"] == "boxes"
         assert (rows["mal"]["AP"], rows["mal"]["retention"]) == ("", "")
         assert float(rows["fill"]["mask_iou"]) > 30

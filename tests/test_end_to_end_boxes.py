@@ -182,5 +182,7 @@ class TestBoxesIn:
                 assert f"{figure}: {reason}" in text
             assert "compare with ground-truth masks of the training images, of which there are none" in text
             assert "Box AP" in text
-        assert page.count('<article class="scene') == 3
+        exported, gallery = page.split('<section id="gallery">')
+        assert exported.count('<article class="scene') == gallery.count('<article class="scene') == 3
+        assert exported.count('alt="Masks of folder_mal_masks"') == 3
         assert (reports / "figures" / "gallery.png").stat().st_size > 0

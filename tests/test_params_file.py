@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.params import Split
+from pipeline.params import Detectron2, Split
 from pipeline.params_file import load_params
-from tests.workflow.repository import add_splits, copy_pipeline, train_on
+from tests.workflow.repository import add_splits, add_weight_file, copy_pipeline, edit, train_on
 
 
 def edited(root: Path, tmp_path: Path, old: str, new: str) -> Path:
@@ -47,6 +48,22 @@ def test_sam_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path, p
     (row,) = load_params(path).sam.values()
     assert row.weights == "data/weights/sam-vit-base"
     assert row.weights in (root / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+
+def test_networks_of_detectron2_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path) -> None:
+    text = (root / "presets" / "coco-mal.yaml").read_text(encoding="utf-8")
+    rows, sam, rest = text.partition("\n# Segment Anything")
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"^#(?=  )", "", rows, flags=re.MULTILINE) + sam + rest, encoding="utf-8")
+    before, after = load_params(root / "presets" / "coco-mal.yaml"), load_params(path)
+    added = {name: after.models[after.runs[name].model] for name in after.runs.keys() - before.runs.keys()}
+    assert {model.architecture for model in added.values()} == {"detectron2"}
+    assert {model.config for model in added.values() if isinstance(model, Detectron2)} == {
+        "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml",
+        "Misc/cascade_mask_rcnn_R_50_FPN_1x.yaml",
+    }
+    assert {after.runs[name].labels for name in added} == {"masks", "coco_mal_mae_base_masks"}
+    assert all(after.runs[after.runs[name].oracle].labels == "masks" for name in added)
 
 
 def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
@@ -87,7 +104,13 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("backbone: small", "backbone: resnet50", ["runs.oracle.backbone", "resnet50", "small"]),
         ("  boxinst:\n    title", "  box.inst:\n    title", ["runs", "box.inst"]),
         ("detections: boxinst", "detections: box", ["baselines.fill.detections", "'box'"]),
-        ("kind: fill", "kind: fil", ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut"]),
+        (
+            "kind: fill",
+            "kind: fil",
+            ["baselines.fill", "'fil'", "ellipse", "two_means", "grabcut"],
+        ),
+        ("certainty: 0.7", "certainty: 0.5", ["baselines.ellipse_crf.certainty: 0.5", "greater than 0.5"]),
+        ("start: ellipse", "start: grabcut", ["baselines.ellipse_crf.start", "fill", "two_means"]),
         ("kind: fill", "kind: fill\n    iterations: 0", ["baselines.fill.iterations: unknown key"]),
         ("iterations: 5", "iterations: 0", ["baselines.grabcut.iterations: 0", "greater than 0"]),
         (
@@ -108,12 +131,12 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ),
         (
             "weight_files: {}",
-            "weight_files:\n  shapes_pretrained: {architecture: small, path: w.pth}",
+            "weight_files:\n  shapes_pretrained: {architecture: small, path: w.pth, content: backbone}",
             ["shapes_pretrained is both in backbones and in weight_files; rename one"],
         ),
         (
             "weight_files: {}",
-            "weight_files:\n  own: {architecture: small}",
+            "weight_files:\n  own: {architecture: small, content: backbone}",
             ["weight_files.own.path: missing"],
         ),
         (
@@ -193,6 +216,18 @@ def test_mistakes_are_one_line_with_key_and_remedy(
         assert part in message, message
 
 
+def test_a_whole_network_is_a_start_of_its_architecture_alone(root: Path, tmp_path: Path) -> None:
+    copy_pipeline(root, tmp_path)
+    add_weight_file(tmp_path, "w.pth")
+    load_params(tmp_path / "params.yaml")
+    edit(tmp_path, "path: w.pth, content: backbone", "path: w.pth, content: mask2former")
+    message = (
+        "runs.boxinst.backbone: own holds a whole mask2former, and the architecture of condinst_small is"
+    )
+    with pytest.raises(UserError, match=message):
+        load_params(tmp_path / "params.yaml")
+
+
 @pytest.mark.parametrize(("run", "old", "accepted"), [("oracle", "masks", True), ("boxinst", "boxes", False)])
 def test_a_part_of_the_masks_is_a_label_set_of_masks(
     root: Path, tmp_path: Path, run: str, old: str, accepted: bool
@@ -259,13 +294,14 @@ def test_mistakes_in_a_mask_rcnn(root: Path, tmp_path: Path, old: str, new: str,
             "architecture: condinst\n",
             "architecture: conddist\n",
             "models.condinst_small.architecture: 'conddist' is not allowed: it must be one of condinst,"
-            " mask_rcnn, detectron2, autolabeler",
+            " mask_rcnn, mask2former, detectron2, autolabeler",
         ),
         ("    kind: fill\n", "", "baselines.fill.kind: missing; every key must be written out"),
         (
             "kind: fill\n",
             "kind: 3\n",
-            "baselines.fill.kind: '3' is not allowed: it must be one of fill, ellipse, two_means, grabcut",
+            "baselines.fill.kind: '3' is not allowed: it must be one of"
+            " fill, ellipse, two_means, grabcut, crf",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.data.values import is_id, is_text, show
 from pipeline.errors import UserError
 
-LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
+ABSENT, INCOMPLETE = LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 FREQUENCIES = ("r", "c", "f")  # of a class: in at most 10 train images, at most 100, or more
 
 

@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 Rle = dict[str, Any]  # {"size": [height, width], "counts": str}, column-major run lengths, compressed
 Size = tuple[int, int]  # (height, width)
+SMALL_AREA, MEDIUM_AREA = 32.0**2, 96.0**2  # square pixels up to which COCO calls an object small or medium
 
 
 class MaskError(ValueError):

@@ -11,13 +11,13 @@ import numpy as np
 from pipeline.data.cityscapes import read_cityscapes
 from pipeline.data.coco import CheckedCoco, read_coco
 from pipeline.data.images import leaves_folder, write_folder_store
+from pipeline.data.masks import MEDIUM_AREA, SMALL_AREA
 from pipeline.data.values import show_name
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.params import CityscapesFolder, CocoFolder
 
 Coco = dict[str, Any]
-SMALL, LARGE = 32**2, 96**2  # areas in pixels that part COCO's small, medium and large objects
 
 
 def import_coco(params: CocoFolder, root: Path, out: Path) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _summary(splits: dict[str, Coco], warnings: list[str]) -> dict[str, Any]:
 
 
 def summarise(coco: Coco) -> dict[str, Any]:
-    """Counts of one split.  Sizes and categories count instances, that is, no crowd regions."""
+    """Counts of one split.  Objects, sizes and categories are of instances, that is, no crowd regions."""
     annotations = coco["annotations"]
     instances = [row for row in annotations if not row["iscrowd"]]
     area = np.array([row["area"] for row in instances], dtype=np.float64)
@@ -87,11 +87,11 @@ def summarise(coco: Coco) -> dict[str, Any]:
         "images": len(coco["images"]),
         "images_without_annotations": len(coco["images"]) - len({row["image_id"] for row in annotations}),
         "annotations": len(annotations),
-        "with_masks": sum("segmentation" in row for row in annotations),
         "crowds": len(annotations) - len(instances),
-        "small": int((area < SMALL).sum()),
-        "medium": int(((area >= SMALL) & (area < LARGE)).sum()),
-        "large": int((area >= LARGE).sum()),
+        "objects_with_masks": sum("segmentation" in row for row in instances),
+        "small": int((area < SMALL_AREA).sum()),
+        "medium": int(((area >= SMALL_AREA) & (area < MEDIUM_AREA)).sum()),
+        "large": int((area >= MEDIUM_AREA).sum()),
         "median_size": {"width": float(np.median(sides[:, 0])), "height": float(np.median(sides[:, 1]))},
         "categories": [
             {**row, "instances": per_category[row["id"]]}

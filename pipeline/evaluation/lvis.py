@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.lvis import ABSENT, FREQUENCIES, INCOMPLETE, LISTS
 from pipeline.errors import UserError
 from pipeline.evaluation.coco import CocoEvaluation
 from pipeline.evaluation.instances import Figures, mean_precision
@@ -14,15 +15,12 @@ from pipeline.evaluation.results import Annotations, Detection, percent
 
 Pair = tuple[int, int]  # image id, category id
 
-ABSENT, INCOMPLETE = "neg_category_ids", "not_exhaustive_category_ids"
-FREQUENCIES = ("r", "c", "f")
-
 
 def check_lvis(annotations: Annotations, source: object = "annotations/val.json") -> None:
     """Raise UserError, naming `source` and the record, unless images and categories say what LVIS's do."""
     remedy = "set evaluate.protocol to coco, or import a json of LVIS for val"
     for image in annotations["images"]:
-        for key in (ABSENT, INCOMPLETE):
+        for key in LISTS:
             if key not in image:
                 raise UserError(source, f"image {image['id']}", f"has no {key}, as LVIS's have", remedy)
     for category in annotations["categories"]:

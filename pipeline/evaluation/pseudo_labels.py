@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from pipeline.data.masks import areas
 from pipeline.errors import UserError
 from pipeline.evaluation.intervals import Floats, Weights, bootstrap, interval, weighted_mean
 from pipeline.evaluation.mask_iou import mask_iou_figures, object_mask_iou
-from pipeline.evaluation.results import REMEDY, Annotations, mask_problem, objects, percent
+from pipeline.evaluation.results import Annotations, mask_problem, objects, percent
 
 STABILITY = 1e-6  # of the released metric: added to unions and to counts
+OBJECT = ("image_id", "category_id", "bbox")  # what a pseudo-label repeats of the object it was made for
+REMEDY = "run `dvc repro` to label the boxes of these annotations"
 FIGURES = ("mask_iou", "half", "all_objects", "class_mean", "interval")
 
 
@@ -24,8 +27,8 @@ def pseudo_label_figures(
     """Compare the masks of a pseudo-label file with the ground truth; figures in percent, ready for JSON.
 
     annotations: COCO json with ground-truth masks, on some or all of the objects or on none; labels: COCO
-    json of pseudo-labels, whose annotation ids say which object each belongs to.  Crowd regions count in
-    neither.  Returns
+    json of pseudo-labels.  A pseudo-label belongs to the object whose annotation id it has, and to no other:
+    its image, class and box must be that object's.  Crowd regions count in neither.  Returns
 
     * objects, labelled (those with a pseudo-label), missing (ids without one, as too small a box has none),
       empty (ids with an empty pseudo-mask, which counts as IoU 0), without_truth (how many objects have no
@@ -39,8 +42,8 @@ def pseudo_label_figures(
     A figure that is undefined is None; without any ground-truth mask the figures are absent.  Raises
     UserError, naming `source`, for labels that belong to other annotations, and for damaged masks.
     """
-    own, made = objects(annotations), {row["id"]: row for row in objects(labels)}
-    _check(annotations, own, made, source)
+    own = objects(annotations)
+    made = _checked(annotations, own, objects(labels), source)
     known = [row for row in own if row.get("segmentation")]
     compared = [row for row in known if row["id"] in made]
     missing = [row["id"] for row in own if row["id"] not in made]
@@ -86,21 +89,40 @@ def class_mean_iou(
     return float(np.mean(means)) if means else float("nan")
 
 
-def _check(
-    annotations: Annotations, own: list[dict[str, Any]], made: dict[int, dict[str, Any]], source: object
-) -> None:
-    """Raise UserError for a pseudo-label of no object, of another image or class, or with a damaged mask."""
+def _checked(
+    annotations: Annotations, own: list[dict[str, Any]], labels: list[dict[str, Any]], source: object
+) -> dict[int, dict[str, Any]]:
+    """Annotation id -> pseudo-label.
+
+    Raises UserError for a second one of an object, for one of no object or of another image, class or box,
+    and for a damaged mask.
+    """
     truth = {row["id"]: row for row in own}
     sizes = {image["id"]: [image["height"], image["width"]] for image in annotations["images"]}
-    for key, row in made.items():
-        if key not in truth:
-            raise UserError(source, f"annotation {key}", "is no object of the annotations", REMEDY)
-        for name in ("image_id", "category_id"):
-            if row[name] != truth[key][name]:
-                problem = f"has {name} {row[name]}, and the annotations say {truth[key][name]}"
-                raise UserError(source, f"annotation {key}", problem, REMEDY)
-        if problem := mask_problem(row.get("segmentation"), sizes[row["image_id"]]):
-            raise UserError(source, f"annotation {key}", problem, REMEDY)
+    made: dict[int, dict[str, Any]] = {}
+    for row in labels:
+        if problem := _problem(row, truth, made, sizes):
+            raise UserError(source, f"annotation {row.get('id')}", problem, REMEDY)
+        made[row["id"]] = row
+    return made
+
+
+def _problem(
+    row: dict[str, Any],
+    truth: dict[int, dict[str, Any]],
+    made: Collection[int],
+    sizes: dict[int, list[int]],
+) -> str:
+    """Why a pseudo-label cannot be compared, or ""."""
+    key = row.get("id")
+    if key not in truth:
+        return "is no object of the annotations"
+    if key in made:
+        return "occurs twice"
+    for name in OBJECT:
+        if row.get(name) != truth[key][name]:
+            return f"has {name} {row.get(name)}, and the annotations say {truth[key][name]}"
+    return mask_problem(row.get("segmentation"), sizes[row["image_id"]])
 
 
 def _not_computed(objects: int, known: int) -> list[str]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.masks import MaskError, check_rle, encode
+from pipeline.data.masks import MEDIUM_AREA, SMALL_AREA, MaskError, check_rle, encode
 from pipeline.errors import UserError
 
 Annotations = dict[str, Any]  # COCO json: images, annotations (masks as compressed RLE), categories
 Detection = dict[str, Any]  # COCO result: image_id, category_id, bbox [x, y, w, h], score, segmentation
 
-AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+AREAS = {"small": (0.0, SMALL_AREA), "medium": (SMALL_AREA, MEDIUM_AREA), "large": (MEDIUM_AREA, 1e10)}
 """COCO's object sizes: area in square pixels, both ends included."""
 
 REMEDY = "make the predictions again for these annotations"

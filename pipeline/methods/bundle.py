@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict
 from pathlib import Path
 
-import timm
 import torch
-import torchvision
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from pipeline import __version__, params
+from pipeline import params
+from pipeline.engine.environment import environment
 from pipeline.engine.protocol import Method
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
@@ -91,17 +89,3 @@ def _read(folder: Path) -> tuple[params.Method, params.Model, list[Category]]:
 def _load(module: nn.Module, folder: Path, device: torch.device) -> None:
     load_weights(module, folder / "model.safetensors")
     module.to(device).eval()
-
-
-def environment() -> dict[str, str]:
-    """Versions and device that a result depends on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine() + " CPU"
-    return {
-        "weakseg": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "timm": timm.__version__,
-        "device": device,
-        "system": platform.system(),
-    }

@@ -6,6 +6,7 @@ weights come from timm, as those of all other networks here.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -24,8 +25,8 @@ def build_detectron2(
 ) -> nn.Module:
     """The network of `model.config`, with random weights but for those of its ResNet in `start`.
 
-    Raises UserError when detectron2 is not installed, has no such config or another kind of network by
-    that name, and for weights that do not fit.
+    Raises UserError when detectron2 is not installed, cannot be imported, has no such config or another kind
+    of network by that name, and for weights that do not fit.
     """
     _require()
     from detectron2.modeling import build_model
@@ -37,14 +38,25 @@ def build_detectron2(
 
 
 def _require() -> None:
+    install = "pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2"
     if importlib.util.find_spec("detectron2") is None:
         raise UserError(
             "params.yaml",
             "architecture: detectron2",
             "the package detectron2 is not installed",
-            "type: pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2"
-            " (it needs a C++ compiler), or use architecture: mask_rcnn",
+            f"type: {install} (it needs a C++ compiler), or use architecture: mask_rcnn",
         )
+    try:
+        for module in ("model_zoo", "modeling"):
+            importlib.import_module(f"detectron2.{module}")
+    except Exception as error:  # built for another PyTorch, its compiled part fails in ways of its own
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise UserError(
+            "params.yaml",
+            "architecture: detectron2",
+            f"the package detectron2 is installed and cannot be imported ({type(error).__name__}: {reason})",
+            f"build it anew for this Python and PyTorch: {install} --force-reinstall --no-deps",
+        ) from None
 
 
 def _config(model: params.Detectron2, num_classes: int, predict: params.Predict) -> Any:

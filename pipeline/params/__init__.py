@@ -7,6 +7,7 @@ parameters by key, and an optional key would be invisible to it.
 from pipeline.params.comparison import (
     Baseline,
     Classical,
+    CrfBaseline,
     DenseCrf,
     Ellipse,
     Evaluate,
@@ -55,6 +56,7 @@ __all__ = [
     "Classical",
     "CocoFolder",
     "CondInst",
+    "CrfBaseline",
     "CropAugmentation",
     "DenseCrf",
     "Detectron2",

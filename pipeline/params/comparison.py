@@ -24,6 +24,17 @@ class Run(Section):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
+class DenseCrf(Section):
+    """A fully connected CRF (arXiv 1210.5644) with a smoothness and an appearance kernel."""
+
+    iterations: Positive
+    smoothness_std: Rate  # pixels
+    smoothness_weight: Weight
+    appearance_std: Rate  # pixels
+    appearance_color_std: Rate  # of 255
+    appearance_weight: Weight
+
+
 class _Baseline(Section):
     """Boxes to masks without training on the dataset, on the boxes that the run `detections` predicted."""
 
@@ -61,6 +72,18 @@ class GrabCut(_Baseline):
     processes: Positive
 
 
+class CrfBaseline(_Baseline):
+    """Another baseline's mask, refined by a dense CRF as an auto-labeler's probabilities are."""
+
+    kind: Literal["crf"]
+    start: Literal["fill", "ellipse", "two_means"]
+    certainty: Annotated[float, Field(gt=0.5, lt=1)]  # the probability that a pixel is what the start says
+    crop_size: Positive  # pixels
+    expand: Weight  # what the crop has more than the box, in box sides, both ends together
+    dense_crf: DenseCrf
+    processes: Positive
+
+
 class Sam(_Baseline):
     """Segment Anything with the box as prompt; the model is trained on masks of other images.
 
@@ -72,19 +95,8 @@ class Sam(_Baseline):
     device: Literal["auto", "cpu", "cuda"]
 
 
-Classical = Annotated[Fill | Ellipse | TwoMeans | GrabCut, Field(discriminator="kind")]
+Classical = Annotated[Fill | Ellipse | TwoMeans | GrabCut | CrfBaseline, Field(discriminator="kind")]
 Baseline = Classical | Sam
-
-
-class DenseCrf(Section):
-    """A fully connected CRF (arXiv 1210.5644) with a smoothness and an appearance kernel."""
-
-    iterations: Positive
-    smoothness_std: Rate  # pixels
-    smoothness_weight: Weight
-    appearance_std: Rate  # pixels
-    appearance_color_std: Rate  # of 255
-    appearance_weight: Weight
 
 
 class Labeling(Section):
@@ -116,7 +128,10 @@ class PseudoLabels(Section):
 
 
 class NmsThreshold(Section):
-    """IoU above which a detection suppresses worse ones of its class, by the network's architecture."""
+    """IoU above which a detection suppresses worse ones of its class, by the network's architecture.
+
+    Mask2Former has none: its queries are matched to objects one by one, so that none need be suppressed.
+    """
 
     condinst: Share
     mask_rcnn: Share

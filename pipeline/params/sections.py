@@ -168,6 +168,11 @@ class Params(Section):
                 f"runs.{name}.model: the architecture of {run.model} is {model.architecture},"
                 f" and {run.method} trains {', '.join(ARCHITECTURES[run.method])}"
             )
+        if isinstance(start, WeightFile) and start.content not in ("backbone", model.architecture):
+            raise ValueError(
+                f"runs.{name}.backbone: {run.backbone} holds a whole {start.content},"
+                f" and the architecture of {run.model} is {model.architecture}"
+            )
         if model.backbone != start.architecture:
             raise ValueError(
                 f"runs.{name}.backbone: {run.backbone} is for {start.architecture},"

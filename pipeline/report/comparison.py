@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.data import Difference, ReportData, Row
+from pipeline.report.data import Difference, Interval, ReportData, Row
 from pipeline.report.words import number, percentage, span, unit
 
 
@@ -125,10 +125,22 @@ def difference_lines(differences: Sequence[Difference]) -> list[DifferenceLine]:
 
 
 def _upright(item: Difference) -> Difference:
-    if item.difference >= 0:
-        return item
-    turned = type(item.interval)(-item.interval.high, -item.interval.low) if item.interval else None
-    return Difference(item.second, item.first, -item.difference, turned, item.within_noise)
+    return item if item.difference >= 0 else _turned(item)
+
+
+def _turned(item: Difference) -> Difference:
+    limits = Interval(-item.interval.high, -item.interval.low) if item.interval else None
+    return Difference(item.second, item.first, -item.difference, limits, item.within_noise)
+
+
+def headline_difference(data: ReportData, first: str, second: str) -> Difference | None:
+    """The headline figure of one row minus that of another; None if they are not compared by it."""
+    for item in data.headline_differences:
+        if (item.first, item.second) == (first, second):
+            return item
+        if (item.second, item.first) == (first, second):
+            return _turned(item)
+    return None
 
 
 def _difference_line(item: Difference) -> DifferenceLine:

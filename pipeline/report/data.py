@@ -49,8 +49,9 @@ class Row:
     """One row of the comparison: a trained run, or a baseline without training.
 
     supervision: "masks" or "boxes", what people annotated; labelled_fraction: of the training images, for
-    which they did so, None of a baseline on the boxes of a run that has them for all; through: the run whose
-    pseudo-labels of them it is trained on, or ""; separation: of the runs that params.yaml lists for it;
+    which they did so, None of a baseline on the boxes of a run that has them for all; labelled_images,
+    labelled_objects: of how many images, and how many boxes or masks, None of a baseline; through: the run
+    whose pseudo-labels of them it is trained on, or ""; separation: of runs that params.yaml lists for it;
     oracle: a row's name, its own for an oracle, or "none"; metrics: METRICS -> percent, mean over seeds, None
     where it could not be computed; headline: the metric that seed_scores (of each seed), interval, retention
     (percent of the oracle's), per_category (class -> percent) and the differences are about: box_AP when the
@@ -81,6 +82,8 @@ class Row:
     through: str = ""
     separation: Separation | None = None
     labelled_fraction: float | None = None
+    labelled_images: int | None = None
+    labelled_objects: int | None = None
     train_images: int | None = None
     params_million: float | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -155,7 +158,8 @@ class Scene:
 
     A row that does not detect shows the masks it gives to the boxes of the N objects.  rank: "sample" where
     images cannot be ranked; image: (H, W, 3) uint8 RGB; quality: row -> mean IoU over the objects, percent,
-    or None.
+    or None.  Of a training image, truth is the boxes of a label set, and in the place of the rows are the
+    sets of pseudo-labels made of it, of unknown quality.
     """
 
     image_id: int
@@ -214,8 +218,9 @@ class ReportData:
     """All of one benchmark's report.
 
     differences: of the headline figure, between the rows that are compared by it; mask_iou_differences:
-    between all rows that have mask IoU; ranked_by: the row whose quality chose the gallery's images, "" if
-    none could; stand_ins: rows whose backbone start is the demo's stand-in for downloaded weights.
+    between all rows that have mask IoU; training_scenes: training images with boxes and pseudo-labels;
+    ranked_by: the row whose quality chose the gallery's images, "" if none could; stand_ins: rows whose
+    backbone start is the demo's stand-in for downloaded weights.
     """
 
     benchmark: str
@@ -227,6 +232,7 @@ class ReportData:
     summary: DataSummary
     mask_iou_differences: tuple[Difference, ...] = ()
     pseudo_labels: tuple[PseudoLabelSet, ...] = ()
+    training_scenes: tuple[Scene, ...] = ()
     ranked_by: str = ""
     stand_ins: tuple[str, ...] = ()
 
@@ -251,6 +257,11 @@ class ReportData:
     def headline_rows(self) -> tuple[Row, ...]:
         """The rows that are compared by the headline: all, or all but those that do not detect."""
         return tuple(row for row in self.rows if row.headline == self.headline_metric)
+
+    @property
+    def headline_differences(self) -> tuple[Difference, ...]:
+        """The differences of the headline figure."""
+        return self.mask_iou_differences if self.headline_metric == "mask_iou" else self.differences
 
     @property
     def labelers(self) -> tuple[Row, ...]:

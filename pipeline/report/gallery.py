@@ -42,15 +42,20 @@ def shown_image(scene: Scene) -> Picture:
 
 def class_colors(data: ReportData) -> dict[str, str]:
     """Class -> #rrggbb, in the dataset's order, repeating after the palette's end."""
-    shown = [shapes for scene in data.scenes for shapes in (scene.truth, *scene.predictions.values())]
+    scenes = (*data.scenes, *data.training_scenes)
+    shown = [shapes for scene in scenes for shapes in (scene.truth, *scene.predictions.values())]
     names = {shape.category for shapes in shown for shape in shapes}
     known = [*data.summary.instances, *sorted(names.difference(data.summary.instances))]
     return {name: RUNS[index % len(RUNS)] for index, name in enumerate(known)}
 
 
 def objects_overlay(scene: Scene, shapes: tuple[Shape, ...], colors: dict[str, str]) -> Picture:
-    """Objects filled with the colour of their class; a box is outlined where there is no mask.  (H, W, 4)."""
+    """Objects filled with the colour of their class; a box is outlined where there is no mask.  (H, W, 4).
+
+    The smaller of two that overlap, by their boxes, is on top: it would vanish under the larger one.
+    """
     canvas = _canvas(scene)
+    shapes = tuple(sorted(shapes, key=lambda shape: -shape.box[2] * shape.box[3]))
     for shape in shapes:
         mask = _enlarged(shape, canvas)
         if mask is not None and not shape.crowd:
@@ -152,8 +157,19 @@ def row_note(data: ReportData, scene: Scene, row: Row) -> str:
     notes = [] if quality is None else [f"{number(quality, 0)} % {figure}"]
     empty = sum(shape.mask is not None and not shape.mask.any() for shape in scene.predictions[row.name])
     if empty and not row.detects:
-        notes.append(f"{empty} {'box' if empty == 1 else 'boxes'} without a mask")
+        notes.append(_without_mask(empty))
     return ", ".join(notes)
+
+
+def set_note(scene: Scene, name: str) -> str:
+    """How many boxes of a training image have no mask in the set `name`: "2 boxes without a mask", or ""."""
+    boxes = sum(not shape.crowd for shape in scene.truth)
+    masks = (shape.mask for shape in scene.predictions[name] if not shape.crowd)
+    return _without_mask(boxes - sum(mask is not None and bool(mask.any()) for mask in masks))
+
+
+def _without_mask(count: int) -> str:
+    return f"{count} {'box' if count == 1 else 'boxes'} without a mask" if count else ""
 
 
 def data_uri(picture: Picture) -> str:

@@ -23,9 +23,11 @@ from pipeline.report.data import (
     Row,
     Scene,
 )
+from pipeline.report.labelled import load_labelled
 from pipeline.report.pseudo_labels import load_set
 from pipeline.report.scenes import Predictions, make_scenes
 from pipeline.report.separation import load_separation
+from pipeline.report.training_scenes import load_training_scenes
 
 _HEADLINES = {"mask": "AP", "box": "box_AP", "mask_iou": "mask_iou"}
 
@@ -53,6 +55,7 @@ def load_report_data(root: Path, params: Params) -> ReportData:
             ),
             curves=_curves(layout, params),
             scenes=scenes,
+            training_scenes=load_training_scenes(layout, params),
             summary=_summary(layout, params),
             ranked_by=ranked_by,
             stand_ins=tuple(
@@ -126,7 +129,7 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
         sections["pseudo_labels"] = params.pseudo_labels[run.labels]
     if run.labels in params.partial:
         sections["split"] = params.partial[run.labels]
-    supervision, through = _supervision(params, run.labels)
+    labelled = load_labelled(layout, params, run.labels)
     return {
         "title": run.title,
         "kind": "run",
@@ -134,11 +137,13 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
         "method": run.method,
         "model": run.model,
         "labels": run.labels,
-        "supervision": supervision,
-        "through": through,
+        "supervision": labelled.supervision,
+        "through": labelled.through,
         "separation": load_separation(layout, name) if name in params.separation else None,
         "seeds": run.seeds,
-        "labelled_fraction": _labelled_fraction(layout, params, run.labels),
+        "labelled_fraction": labelled.fraction,
+        "labelled_images": labelled.images,
+        "labelled_objects": labelled.objects,
         "train_images": model["train_images"],
         "params_million": model["parameters"] / 1e6,
         "settings": {key: section.model_dump() for key, section in sections.items()},
@@ -149,8 +154,7 @@ def _of_run(layout: Layout, params: Params, name: str, run: Run) -> dict[str, An
 def _of_baseline(layout: Layout, params: Params, baseline: Baseline) -> dict[str, Any]:
     """A baseline has the supervision, task and seeds of the run whose boxes it fills, and no network."""
     source = params.runs[baseline.detections]
-    supervision, through = _supervision(params, source.labels)
-    fraction = _labelled_fraction(layout, params, source.labels)
+    labelled = load_labelled(layout, params, source.labels)
     return {
         "title": baseline.title,
         "kind": "baseline",
@@ -158,26 +162,12 @@ def _of_baseline(layout: Layout, params: Params, baseline: Baseline) -> dict[str
         "method": baseline.kind,
         "model": "",
         "labels": "",
-        "supervision": supervision,
-        "through": through,
+        "supervision": labelled.supervision,
+        "through": labelled.through,
         "seeds": source.seeds,
-        "labelled_fraction": fraction if fraction < 1 else None,
+        "labelled_fraction": labelled.fraction if labelled.fraction < 1 else None,
         "settings": {"baseline": baseline.model_dump()},
     }
-
-
-def _supervision(params: Params, labels: str) -> tuple[str, str]:
-    """What people annotated for a label set, and the run that made its masks of that, "" for none."""
-    made = params.pseudo_labels.get(labels)
-    return params.supervision(labels), made.labeler if made else ""
-
-
-def _labelled_fraction(layout: Layout, params: Params, labels: str) -> float:
-    """Of all training images, the share that people annotated for a label set."""
-    if labels not in params.partial:
-        return 1.0
-    split = read_json(layout.split_metrics(labels))
-    return float(split["images"] / split["of"])
 
 
 def _differences(items: list[dict[str, Any]], figure: str) -> tuple[Difference, ...]:

@@ -13,6 +13,8 @@ PICTURES = {
     "ap.png": "The headline figure of every row, with its interval",
     "retention.png": "Share of the oracle's AP that each row retains",
     "mask_iou.png": "Mask IoU in ground-truth boxes, with its interval",
+    "label_efficiency.png": "The headline figure over the share of training images with labels",
+    "annotation_cost.png": "The headline figure over the hours that the labels cost",
     "curves.png": "Learning curves",
     "gallery.png": "Images of the gallery, with what every row makes of them",
 }

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import bars, figures, gallery, learning, palette
-from pipeline.report.data import ReportData, Row
+from pipeline.report import bars, figures, gallery, label_charts, learning, palette
+from pipeline.report.data import ReportData, Row, Scene
 from pipeline.report.published import compare
 from pipeline.report.templates import content, environment
 from pipeline.report.words import leading_row, number, span
@@ -23,14 +23,17 @@ def page_html(data: ReportData) -> str:
         .get_template("page.html.j2")
         .render(
             **content(data),
+            palette_size=len(palette.RUNS),
             slots={name: slot % len(palette.RUNS) for name, slot in slots.items()},
             style=_asset("style.css"),
             script=_asset("sort.js"),
             leading=leading_row(data),
             tiles=tiles(data),
             bars=_bars(data),
+            label_charts=_label_charts(data),
             curves=_curves(data),
             scenes=_scenes(data),
+            training_scenes=_training_scenes(data),
             truth_has_masks=_truth_has_masks(data),
             compared=compare(data),
             source=flat(data.summary.source),
@@ -86,6 +89,15 @@ def _bars(data: ReportData) -> list[tuple[str, Markup]]:
         ]
 
 
+def _label_charts(data: ReportData) -> dict[str, list[Markup]]:
+    """Name -> SVGs of the figures on labels and their cost."""
+    with figures.settings():
+        return {
+            name: [Markup(figures.svg(figure, f"{name}{index}")) for index, figure in enumerate(parts)]
+            for name, parts in label_charts.label_panels(data).items()
+        }
+
+
 def _curves(data: ReportData) -> list[tuple[str, Markup]]:
     """(term, SVG) of every learning curve panel."""
     with figures.settings():
@@ -96,29 +108,43 @@ def _curves(data: ReportData) -> list[tuple[str, Markup]]:
 
 
 def _scenes(data: ReportData) -> list[dict[str, Any]]:
-    """Each scene's pictures as data: URIs; the image is stored once, below all overlays."""
+    """Each scene with its pictures and what is said of every row."""
     colors = gallery.class_colors(data)
-    made = []
-    for scene in data.scenes:
-        image = gallery.shown_image(scene)
-        made.append(
-            {
-                "scene": scene,
-                "image": gallery.data_uri(image),
-                "size": image.shape[1::-1],
-                "sharp": max(scene.image.shape[:2]) <= gallery.LOSSLESS_SIDE,
-                "truth": gallery.data_uri(gallery.objects_overlay(scene, scene.truth, colors)),
-                "objects": [
-                    (name, count, colors[name]) for name, count in gallery.count_objects(scene.truth)
-                ],
-                "rows": {
-                    row.name: gallery.data_uri(gallery.row_overlay(scene, row.name, colors))
-                    for row in data.rows
-                },
-                "notes": {row.name: gallery.row_note(data, scene, row) for row in data.rows},
-            }
-        )
-    return made
+    return [
+        {
+            **_pictures(scene, colors),
+            "notes": {row.name: gallery.row_note(data, scene, row) for row in data.rows},
+        }
+        for scene in data.scenes
+    ]
+
+
+def _training_scenes(data: ReportData) -> list[dict[str, Any]]:
+    """Each training image with its pictures and what is said of every set of pseudo-labels."""
+    colors = gallery.class_colors(data)
+    return [
+        {
+            **_pictures(scene, colors),
+            "notes": {name: gallery.set_note(scene, name) for name in scene.predictions},
+        }
+        for scene in data.training_scenes
+    ]
+
+
+def _pictures(scene: Scene, colors: dict[str, str]) -> dict[str, Any]:
+    """A scene's pictures as data: URIs; the image is stored once, below all overlays."""
+    image = gallery.shown_image(scene)
+    return {
+        "scene": scene,
+        "image": gallery.data_uri(image),
+        "size": image.shape[1::-1],
+        "sharp": max(scene.image.shape[:2]) <= gallery.LOSSLESS_SIDE,
+        "truth": gallery.data_uri(gallery.objects_overlay(scene, scene.truth, colors)),
+        "objects": [(name, count, colors[name]) for name, count in gallery.count_objects(scene.truth)],
+        "rows": {
+            name: gallery.data_uri(gallery.row_overlay(scene, name, colors)) for name in scene.predictions
+        },
+    }
 
 
 def _truth_has_masks(data: ReportData) -> bool:

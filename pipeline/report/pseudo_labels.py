@@ -111,12 +111,12 @@ def set_notes(data: ReportData) -> list[str]:
     """What could not be measured and why, one line each."""
     unknown = [made.name for made in data.pseudo_labels if not made.compared]
     notes = []
+    where = ": the report's page shows them on training images" if data.training_scenes else ""
     if unknown:
         notes.append(
             f"{_names(unknown)}: mean IoU, IoU by size, the share from 0.5 on and the class mean compare with"
             " ground-truth masks of the training images, of which there are none. These figures are not"
-            " computed; judge the masks by eye in the gallery, which shows the same labeler on validation"
-            " images."
+            f" computed; judge the masks by eye{where}."
         )
     known = (made for made in data.pseudo_labels if made.compared)
     return notes + [f"{made.name}: {line}." for made in known for line in made.not_computed]

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from pipeline.report.data import ReportData, Row
+from pipeline.report.words import percentage
 
 # What a row of ours is called in published.csv, by the kind of its method: of a supervised one on people's
-# masks by its network, of one on pseudo-labels by the method that made them.
-METHODS = {"boxinst": "BoxInst", "boxteacher": "BoxTeacher", "mal": "MAL"}
-NETWORKS = {"condinst": "CondInst", "mask_rcnn": "Mask R-CNN"}
+# masks of all images by its network, of one on pseudo-labels by the method that made them.
+METHODS = {
+    "boxinst": "BoxInst",
+    "boxteacher": "BoxTeacher",
+    "mal": "MAL",
+    "guided_distillation": "Guided Distillation",
+}
+NETWORKS = {"condinst": "CondInst", "mask_rcnn": "Mask R-CNN", "mask2former": "Mask2Former"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,15 @@ class Published:
     def schedule(self) -> str:
         """ "1x" or "3x" where the method's name says so, else ""."""
         return next((word for word in self.method.split() if word in ("1x", "3x")), "")
+
+    @property
+    def labels(self) -> str:
+        """What it is trained on, in the words of the report: "masks", "boxes", "masks, 0.4 %"."""
+        kind, _, share = self.supervision.partition("-")
+        if kind not in ("mask", "box"):
+            return self.supervision
+        plural = "masks" if kind == "mask" else "boxes"
+        return f"{plural}, {share.replace('%', ' %')}" if share else plural
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,8 @@ def compare(data: ReportData) -> list[Compared]:
         theirs = [fact for fact in facts if f"{fact.method} ".startswith(f"{name} ")]
         if rows and theirs:
             theirs.sort(key=lambda fact: (fact.dataset, fact.split != "val2017", fact.backbone, fact.method))
-            compared.append(Compared(name, rows, tuple(theirs), what_differs(data, rows)))
+            differs = (*what_differs(data, rows), *_other_rules(theirs))
+            compared.append(Compared(name, rows, tuple(theirs), differs))
     return compared
 
 
@@ -92,6 +108,8 @@ def called(data: ReportData, row: Row) -> str:
     """What a run's method is called in published.csv, "" if it is not in there."""
     method = data.row(row.through).method if row.through else row.method
     if method == "supervised":
+        if row.is_partial:
+            return ""
         return NETWORKS.get(row.settings.get("model", {}).get("architecture", ""), "")
     return METHODS.get(method, "")
 
@@ -103,9 +121,17 @@ def what_differs(data: ReportData, rows: tuple[Row, ...]) -> tuple[str, ...]:
     dataset = f"data: {data.benchmark}" + (f", {counts} training images" if counts else "")
     backbones = sorted({str(row.settings.get("model", {}).get("backbone", row.model)) for row in rows})
     phrases = [dataset, f"backbone: {', '.join(backbones)}"]
+    if shares := sorted({row.labelled_fraction or 0 for row in rows if row.is_partial}):
+        phrases.append(f"labels: masks of {', '.join(map(percentage, shares))} of the images")
     if schedules := sorted({text for row in rows if (text := _schedule(row))}):
         phrases.append(f"schedule: {', '.join(schedules)}")
     return tuple(phrases)
+
+
+def _other_rules(published: list[Published]) -> list[str]:
+    if all(fact.dataset != "Cityscapes" for fact in published):
+        return []
+    return ["evaluation: COCO's rules, where figures on Cityscapes are by its own"]
 
 
 def _schedule(row: Row) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +67,9 @@ def boxes_with_masks(annotations: Annotations, in_boxes: list[dict[str, Any]]) -
     ]
 
 
-def sample_images(annotations: Annotations, count: int) -> dict[int, Rank]:
-    """At most `count` images with objects, evenly spread over their ids, where none can be called best."""
-    images = sorted({item["image_id"] for item in objects(annotations)})
+def sample_images(items: Iterable[dict[str, Any]], count: int) -> dict[int, Rank]:
+    """At most `count` images of annotations, evenly spread over their ids, where none can be called best."""
+    images = sorted({item["image_id"] for item in items})
     places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
     return {images[place]: "sample" for place in places}
 
@@ -87,7 +87,7 @@ def make_scenes(
     """
     if not count or not rows:
         return ()
-    ranks = sample_images(annotations, 3 * count)
+    ranks = sample_images(objects(annotations), 3 * count)
     if ranked_by:
         ranks = pick_images(_shown(annotations, rows[ranked_by])[1], count)
     chosen = {
@@ -102,9 +102,9 @@ def make_scenes(
             images[image]["file_name"],
             rank,
             store.read(image),
-            _shapes(names, [item for item in chosen["annotations"] if item["image_id"] == image]),
+            make_shapes(names, [item for item in chosen["annotations"] if item["image_id"] == image]),
             {
-                name: _shapes(names, [item for item in found if item["image_id"] == image])
+                name: make_shapes(names, [item for item in found if item["image_id"] == image])
                 for name, (found, _) in shown.items()
             },
             {
@@ -125,7 +125,8 @@ def _shown(annotations: Annotations, row: Predictions) -> tuple[list[dict[str, A
     return found, per_image_quality(annotations, found, 0.0)
 
 
-def _shapes(names: dict[int, str], items: list[dict[str, Any]]) -> tuple[Shape, ...]:
+def make_shapes(names: dict[int, str], items: list[dict[str, Any]]) -> tuple[Shape, ...]:
+    """Annotations or detections as shapes.  names: category id -> name."""
     return tuple(_shape(names[item["category_id"]], item) for item in items)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.report import separation
+from pipeline.report import annotation_cost, efficiency, separation, series
 from pipeline.report.comparison import DifferenceLine, class_tables, columns, difference_lines, sees
 from pipeline.report.data import ReportData
 from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
@@ -29,6 +29,7 @@ def environment(*, autoescape: bool) -> Environment:
 
 def content(data: ReportData) -> dict[str, Any]:
     """Name -> value of all that both templates use."""
+    found, costs = series.all_series(data), annotation_cost.annotation_costs(data)
     return {
         "data": data,
         "summary": summary(data),
@@ -43,6 +44,14 @@ def content(data: ReportData) -> dict[str, Any]:
         "origin": origin,
         "separation_headings": separation.HEADINGS,
         "separation_meaning": separation.MEANING,
+        "efficiency_headings": efficiency.headings(data),
+        "efficiency_lines": efficiency.series_lines(data, found),
+        "efficiency_lacks_end": bool(series.references(data, found)),
+        "efficiency_text": efficiency.efficiency_text(data, found),
+        "cost_headings": annotation_cost.headings(data),
+        "cost_lines": annotation_cost.cost_lines(costs),
+        "cost_text": annotation_cost.cost_text(data, costs),
+        "cost_meaning": annotation_cost.cost_meaning(),
         "separations": separation.separation_lines(data),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.report.data import HEADLINES, Difference, Interval, ReportData, Row
 
-OTHERS = 5  # rows that the summary sets beside the leading one
+OTHERS = 5  # rows or differences that a sentence names at most, beside the one that it is about
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -13,6 +13,12 @@ def number(value: float | None, digits: int = 1) -> str:
         return "–"
     text = f"{value:.{digits}f}"
     return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
+
+
+def signed(points: float) -> str:
+    """A difference for people, with its sign: "+3.2", "−3.2", "0.0"."""
+    text = number(points)
+    return f"+{text}" if float(text.replace("−", "-")) > 0 else text
 
 
 def span(interval: Interval | None, digits: int = 1) -> str:
@@ -116,12 +122,10 @@ def _beside(data: ReportData, best: Row, row: Row) -> str:
 
 
 def _noise(data: ReportData, first: str, second: str) -> bool:
-    return any({item.first, item.second} == {first, second} and item.within_noise for item in _compared(data))
-
-
-def _compared(data: ReportData) -> tuple[Difference, ...]:
-    """Differences of the page's headline figure."""
-    return data.mask_iou_differences if data.headline_metric == "mask_iou" else data.differences
+    return any(
+        {item.first, item.second} == {first, second} and item.within_noise
+        for item in data.headline_differences
+    )
 
 
 def warnings(data: ReportData) -> list[str]:
@@ -151,10 +155,11 @@ def _noisy(data: ReportData) -> list[str]:
     """The differences within the noise: of the headline, and of mask IoU to the rows that have it alone."""
     alone = {row.name for row in data.labelers}
     to_labelers = [item for item in data.mask_iou_differences if {item.first, item.second} & alone]
-    groups = [(data.headline, _compared(data)), ("mask IoU", to_labelers)]
+    groups = [(data.headline, data.headline_differences), ("mask IoU", to_labelers)]
     return [
         f"These differences of {figure} lie within the noise of the validation images, so do not rank"
-        f" the rows by them: {'; '.join(_pair(data, item) for item in noisy)}."
+        f" the rows by them: {'; '.join(_pair(data, item) for item in noisy[:OTHERS])}"
+        f"{f'; and {len(noisy) - OTHERS} more, see the differences' if len(noisy) > OTHERS else ''}."
         for figure, items in groups
         if (noisy := [item for item in items if item.within_noise])
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.files import replacing, write_text
-from pipeline.report import bars, figures, gallery, learning
+from pipeline.report import bars, figures, gallery, label_charts, learning
 from pipeline.report.data import ReportData
 from pipeline.report.markdown import report_md
 from pipeline.report.page import page_html
@@ -38,6 +38,8 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
     made: dict[str, bytes] = {}
     with figures.settings():
         for name, (_, figure) in bars.bar_charts(data).items():
+            made[f"{name}.png"] = figures.png(figure)
+        for name, figure in label_charts.label_pictures(data).items():
             made[f"{name}.png"] = figures.png(figure)
         if terms := learning.curve_lines(data):
             made["curves.png"] = figures.png(learning.curve_figure(data, terms))

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 from pathlib import Path
+
+import yaml
+from pydantic import BaseModel
 
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.params_file import load_params
+
+_ITEM = re.compile(r"\$\{item\.(\w+)\}")
 
 
 def open_stage(option: str = "") -> tuple[Params, Layout, str]:
@@ -28,6 +34,17 @@ def seeds_of(params: Params, run: str) -> tuple[int, ...]:
     """Seeds of a run; a baseline has those of the run whose boxes it fills."""
     row = params.untrained.get(run)
     return params.runs[row.detections if row else run].seeds
+
+
+def stage_code(stage: str, row: BaseModel) -> tuple[Path, ...]:
+    """The code that decides what a stage of dvc.yaml makes of `row`: its dependencies that are code.
+
+    A resume point belongs to this code: what another version of it began, this one must not end.
+    """
+    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    deps: list[str] = pipeline["stages"][stage]["do"]["deps"]
+    named = (_ITEM.sub(lambda found: str(getattr(row, found[1])), dep) for dep in deps)
+    return tuple(Path(dep) for dep in named if dep.startswith(("pipeline/", "stages/")))
 
 
 def digest(*parts: object, files: tuple[Path, ...] = ()) -> str:

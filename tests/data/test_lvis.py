@@ -124,7 +124,7 @@ def imported(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     )
     summary = import_coco(folder, root, root / "prepared")
     assert [line for line in summary["warnings"] if "also in train" not in line] == []
-    assert summary["splits"]["val"]["annotations"] == summary["splits"]["val"]["with_masks"] == 13
+    assert summary["splits"]["val"]["annotations"] == summary["splits"]["val"]["objects_with_masks"] == 13
     return root
 
 

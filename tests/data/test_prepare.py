@@ -93,13 +93,22 @@ def test_the_summary_counts(root: Path) -> None:
     summary = import_coco(params(), root, root / "out")
     assert summary["warnings"] == []
     train = summary["splits"]["train"]
-    assert [train[key] for key in ("images", "annotations", "with_masks", "crowds")] == [2, 6, 6, 0]
+    assert [train[key] for key in ("images", "annotations", "objects_with_masks", "crowds")] == [2, 6, 6, 0]
     assert [train[key] for key in ("small", "medium", "large")] == [2, 2, 2]
     assert train["median_size"] == {"width": 160, "height": 120}
     assert train["categories"] == [
         {"id": 3, "name": "a", "instances": 0},
         {"id": 8, "name": "b", "instances": 6},
     ]
+
+
+def test_crowds_and_boxes_alone_are_no_objects_with_masks(root: Path) -> None:
+    content = coco((1, 2))
+    content["annotations"][0]["iscrowd"] = 1
+    del content["annotations"][1]["segmentation"]
+    write(root / "data" / "mine" / "train.json", content)
+    train = import_coco(params(), root, root / "out")["splits"]["train"]
+    assert [train[key] for key in ("annotations", "crowds", "objects_with_masks")] == [6, 1, 4]
 
 
 def test_equal_input_gives_equal_bytes(root: Path) -> None:
@@ -218,7 +227,7 @@ def test_real_datasets_come_through_whole(
     figures = [summary["splits"][split] for split in ("train", "val")]
     assert tuple(row["images"] for row in figures) == images
     assert tuple(row["annotations"] for row in figures) == annotations
-    assert all(row["with_masks"] == row["annotations"] for row in figures)
+    assert all(row["objects_with_masks"] == row["annotations"] - row["crowds"] for row in figures)
     _assert_ids_round_trip(tmp_path, shared_data / "data" / name / "annotations" / "instances_val.json")
 
 

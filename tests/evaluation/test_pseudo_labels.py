@@ -153,6 +153,12 @@ def test_labels_of_other_annotations_are_refused(scene: Scene) -> None:
         ({"id": 10**6}, "annotation 1000000: is no object of the annotations"),
         ({"category_id": 77}, f"annotation {row['id']}: has category_id 77"),
         ({"image_id": 77}, f"annotation {row['id']}: has image_id 77"),
+        (
+            {"bbox": [1, 2, 3, 4]},
+            rf"annotation {row['id']}: has bbox \[1, 2, 3, 4\], and the annotations say \[",
+        ),
+        ({"id": None}, "annotation None: is no object of the annotations"),
+        ({"bbox": None}, f"annotation {row['id']}: has bbox None"),
         ({"segmentation": None}, f"annotation {row['id']}: has no mask"),
         ({"segmentation": {"size": [3, 4], "counts": "<"}}, "its mask has size"),
         ({"segmentation": row["segmentation"] | {"counts": "zz"}}, "its mask is damaged"),
@@ -160,6 +166,31 @@ def test_labels_of_other_annotations_are_refused(scene: Scene) -> None:
         with pytest.raises(UserError, match=f"^pseudo.json: .*{message}") as caught:
             pseudo_label_figures(annotations, edited(labels, [row | change]), SETTINGS, "pseudo.json")
         assert "\n" not in str(caught.value)
+
+
+def test_a_label_of_another_object_is_not_credited(scene: Scene) -> None:
+    """Two labels of one image and class with each other's ids; without the box, nothing would tell."""
+    annotations, labels = scene
+    rows = [row | {"category_id": 1} for row in objects(labels)]
+    truth = edited(annotations, [row | {"category_id": 1} for row in objects(annotations)])
+    first, second = next(
+        (one, two)
+        for one in rows
+        for two in rows
+        if one["id"] < two["id"] and one["image_id"] == two["image_id"]
+    )
+    others = [row for row in rows if row["id"] not in (first["id"], second["id"])]
+    swapped = [*others, first | {"id": second["id"]}, second | {"id": first["id"]}]
+    with pytest.raises(UserError, match=f"annotation {second['id']}: has bbox"):
+        pseudo_label_figures(truth, edited(labels, swapped), SETTINGS)
+
+
+def test_a_second_label_of_an_object_is_refused(scene: Scene) -> None:
+    annotations, labels = scene
+    row = objects(labels)[0]
+    with pytest.raises(UserError, match=f"annotation {row['id']}: occurs twice") as caught:
+        pseudo_label_figures(annotations, edited(labels, [row, row]), SETTINGS)
+    assert "dvc repro" in str(caught.value)
 
 
 def test_the_released_class_mean_on_its_vector(vectors: Path, rle: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,28 @@ def zoo(**changes: Any) -> Detectron2:
 def test_without_it_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="detectron2 is not installed; type: pip install") as caught:
+        build_detectron2(zoo(), 3, PREDICT, None)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise OSError('undefined symbol: _ZN3c10\\nat line 3')", r"\(OSError: undefined symbol: _ZN3c10\)"),
+        ("import no_such_module", r"\(ModuleNotFoundError: No module named 'no_such_module'\)"),
+        ("raise AttributeError", r"\(AttributeError: no reason given\)"),
+    ],
+)
+def test_a_broken_installation_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, reason: str
+) -> None:
+    """It is found, and its import fails."""
+    (tmp_path / "detectron2").mkdir()
+    (tmp_path / "detectron2" / "__init__.py").write_text(text)
+    for name in [name for name in sys.modules if name.split(".")[0] == "detectron2"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=f"cannot be imported {reason}; build it anew") as caught:
         build_detectron2(zoo(), 3, PREDICT, None)
     assert "\n" not in str(caught.value)
 

@@ -1,7 +1,11 @@
-"""A benchmark's report data with made-up figures: an oracle, box runs, a labeler, two baselines."""
+"""A benchmark's report data with made-up figures: an oracle, box runs, a labeler, two baselines.
+
+`make_split_data` has another model's rows on a part of the masks.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -70,6 +74,8 @@ def make_labeler() -> Row:
         not_computed=("AP: the run gives masks to given boxes and detects nothing",),
         separation=Separation(0.5067, {0: 0.5067}, boxes=711, without_mask=0, one_sided=4),
         labelled_fraction=1.0,
+        labelled_images=1500,
+        labelled_objects=5346,
         train_images=5346,
         params_million=0.41,
         settings={
@@ -143,11 +149,75 @@ def make_row(name: str) -> Row:
             label: ap * factor for label, factor in zip(CLASSES, (1.2, 0.95, 0.9, 0.95), strict=True)
         },
         labelled_fraction=1.0 if trained else None,
+        labelled_images=1500 if trained else None,
+        labelled_objects=5346 if trained else None,
         train_images=1500 if trained else None,
         params_million=0.713 if trained else None,
         settings=settings,
         environment={"torch": "2.15.0", "device": "cpu", "threads": 1} if trained else {},
     )
+
+
+SPLIT_ROWS = {  # name: title, method, percent, AP; the first is the oracle
+    "full": ("Mask2Former, masks", "supervised", 100.0, 45.2),
+    "few_1": ("Mask2Former, 1 % of the masks", "supervised", 1.0, 9.4),
+    "few_4": ("Mask2Former, 4 % of the masks", "supervised", 4.0, 21.7),
+    "few_10": ("Mask2Former, 10 % of the masks", "supervised", 10.0, 30.5),
+    "mean_teacher_4": ("Mean teacher, 4 % of the masks", "mean_teacher", 4.0, 24.0),
+    "guided_1": ("Guided Distillation, 1 % of the masks", "guided_distillation", 1.0, 16.1),
+    "guided_4": ("Guided Distillation, 4 % of the masks", "guided_distillation", 4.0, 31.9),
+    "guided_10": ("Guided Distillation, 10 % of the masks", "guided_distillation", 10.0, 37.8),
+}
+
+
+def make_split_row(name: str) -> Row:
+    """One of SPLIT_ROWS with what the report shows of it."""
+    title, method, percent, ap = SPLIT_ROWS[name]
+    few, images = percent < 100, round(15 * percent)
+    labels = f"masks_{percent:g}" if few else "masks"
+    settings = {
+        "run": {"title": title, "settings": method, "labels": labels, "backbone": "start"},
+        "model": {"architecture": "mask2former", "backbone": "small"},
+        "method": {"kind": method, "train": {"duration": "steps", "steps": 100 * images, "batch_size": 4}},
+    }
+    if few:
+        settings["split"] = {"percent": percent, "rule": "stratified", "seed": 0, "pool": "all"}
+    return Row(
+        name=name,
+        title=title,
+        kind="run",
+        task="instances",
+        method=method,
+        model="mask2former_small",
+        supervision="masks",
+        labels=labels,
+        oracle="full",
+        seeds=(0,),
+        metrics={"AP": ap, "mask_iou": 60 + ap * 0.37},
+        seed_scores={0: ap},
+        interval=Interval(ap - 2.9, ap + 3.2),
+        retention=100 * ap / 45.2,
+        retention_interval=Interval(100 * ap / 45.2 - 5, 100 * ap / 45.2 + 5) if few else None,
+        labelled_fraction=percent / 100,
+        labelled_images=images,
+        labelled_objects=round(53.46 * percent),
+        train_images=images,
+        params_million=1.2,
+        settings=settings,
+        environment={"torch": "2.15.0"},
+    )
+
+
+def make_split_data() -> ReportData:
+    """`make_data` without a gallery, and another model's rows on all masks and on 1, 4 and 10 % of them."""
+    data, rows = make_data(scenes=0), tuple(make_split_row(name) for name in SPLIT_ROWS)
+    more = []
+    for first, second in combinations((*data.rows, *rows), 2):
+        if second in rows and first.score and first.headline == "AP":
+            points = first.metrics["AP"] - second.metrics["AP"]
+            limits = Interval(points - 3.2, points + 2.9)
+            more.append(Difference(first.name, second.name, points, limits, abs(points) < 3))
+    return replace(data, rows=(*data.rows, *rows), differences=(*data.differences, *more))
 
 
 def make_curves(name: str) -> tuple[Curve, ...]:
@@ -209,6 +279,13 @@ def make_scene(image_id: int, rank: Rank, size: int = 96) -> Scene:
         {name: tuple(shapes) for name, shapes in predictions.items()},
         {name: quality * strength(name) / 56 for name in ROWS},
     )
+
+
+def make_training_scene(image_id: int) -> Scene:
+    """A training image with boxes, and the masks that the labeler gave to them."""
+    scene = make_scene(image_id, "sample")
+    boxes = tuple(replace(shape, mask=None) for shape in scene.truth)
+    return replace(scene, truth=boxes, predictions={"mal_masks": scene.predictions["mal"]}, quality={})
 
 
 def strength(name: str) -> float:
@@ -286,6 +363,7 @@ def make_data(scenes: int = 2) -> ReportData:
             {label: {"train": 1336 + index, "val": 180 - index} for index, label in enumerate(CLASSES)},
             ("3 train images have no object",),
         ),
+        training_scenes=tuple(make_training_scene(100 + step) for step in range(scenes)),
         ranked_by="oracle" if scenes else "",
         stand_ins=tuple(TERMS),
     )

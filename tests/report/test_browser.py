@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from made_up import make_data
+from made_up import make_data, make_split_data
 
 from pipeline.report.page import page_html
 
@@ -24,13 +24,32 @@ FLAGS = (
 )  # fmt: skip
 PHONE = 390
 # Runs in a page that frames the report, because a headless window cannot be as narrow as a phone.
+FITS = """
+const fits = (page) => ({
+  inner: page.defaultView.innerWidth, scroll: page.documentElement.scrollWidth,
+  wide: [...page.querySelectorAll("body *")]
+    .filter((element) => !element.closest(".scroll, nav, pre"))
+    .filter((element) => element.getBoundingClientRect().right > page.defaultView.innerWidth + 1)
+    .map((element) => element.tagName + "." + element.className),
+});
+const tell = (result) => { document.body.dataset.probe = JSON.stringify(result); };
+"""
+LABELS = """
+addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument;
+  const sizes = [...page.querySelectorAll("#labels svg text")]
+    .map((text) => text.getBoundingClientRect().height);
+  const charts = page.querySelectorAll("#labels figure svg").length;
+  tell({...fits(page), charts: charts, smallest: Math.min(...sizes)});
+});
+"""
 PROBE = """
 addEventListener("load", () => {
   const page = document.querySelector("iframe").contentDocument;
   const names = () => [...page.querySelectorAll("#results tbody tr")].filter((row) => !row.hidden)
     .map((row) => row.cells[0].querySelector("small").textContent.split(" ")[0]);
-  const result = {inner: page.defaultView.innerWidth, scroll: page.documentElement.scrollWidth,
-                  color: page.defaultView.getComputedStyle(page.body).backgroundColor, start: names()};
+  const result = {...fits(page), color: page.defaultView.getComputedStyle(page.body).backgroundColor,
+                  start: names()};
   const heading = page.querySelectorAll("#results th button")[2];
   heading.focus();
   heading.click();
@@ -45,11 +64,7 @@ addEventListener("load", () => {
   result.filtered = names();
   page.querySelectorAll(".picture")[2].click();
   result.enlarged = page.querySelector("dialog[open] img") !== null;
-  result.wide = [...page.querySelectorAll("body *")]
-    .filter((element) => !element.closest(".scroll, nav, pre"))
-    .filter((element) => element.getBoundingClientRect().right > page.defaultView.innerWidth + 1)
-    .map((element) => element.tagName + "." + element.className);
-  document.body.dataset.probe = JSON.stringify(result);
+  tell(result);
 });
 """
 
@@ -81,8 +96,10 @@ def framed(page: str, width: int, script: str = "") -> str:
     return f'<!doctype html><meta charset="utf-8"><body style="margin:0">{frame}<script>{script}</script>'
 
 
-def probe(browser: Callable[..., str], page: str, width: int, folder: Path, *options: str) -> dict[str, Any]:
-    (folder / "probe.html").write_text(framed(page, width, PROBE), encoding="utf-8")
+def probe(
+    browser: Callable[..., str], page: str, width: int, folder: Path, *options: str, script: str = PROBE
+) -> dict[str, Any]:
+    (folder / "probe.html").write_text(framed(page, width, FITS + script), encoding="utf-8")
     printed = browser(
         f"--window-size={max(width, 600)},2400", "--dump-dom", *options, (folder / "probe.html").as_uri()
     )
@@ -107,6 +124,19 @@ def test_page_fits_sorts_filters_and_enlarges(
     assert seen["filterShown"]
     assert sorted(seen["filtered"]) == ["fill", "grabcut"]
     assert seen["enlarged"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, PHONE])
+def test_figures_on_labels_fit_and_their_words_can_be_read(
+    browser: Callable[..., str], tmp_path: Path, width: int
+) -> None:
+    seen = probe(browser, page_html(make_split_data()), width, tmp_path, script=LABELS)
+    assert seen["inner"] == width
+    assert seen["scroll"] <= width
+    assert seen["wide"] == []
+    assert seen["charts"] == 2
+    assert seen["smallest"] >= 9  # CSS pixels
 
 
 @pytest.mark.slow

@@ -55,6 +55,17 @@ def test_hit_miss_and_false_alarm() -> None:
     assert overlay[0, 0, 3] == 0
 
 
+def test_a_small_object_is_not_hidden_by_a_large_one_whatever_the_order() -> None:
+    small, large = square("star", 4, 2), square("L", 0, 12)
+    colors = {"star": "#ff0000", "L": "#0000ff"}
+    first, second = (
+        objects_overlay(scene(*shapes), shapes, colors) for shapes in ((small, large), (large, small))
+    )
+    np.testing.assert_array_equal(first, second)
+    assert pixel(first, 5, 4) == (255, 0, 0)
+    assert pixel(first, 5, 9) == (0, 0, 255)
+
+
 def test_a_wrong_class_is_a_false_alarm_not_a_hit() -> None:
     overlay = errors_overlay(scene(square("star", 0, 6)), (square("L", 0, 6),))
     assert pixel(overlay, 5, 3) == FALSE_ALARM

@@ -21,10 +21,11 @@ from pipeline.files import write_json
 from pipeline.layout import Layout
 from pipeline.params import Params, PseudoLabels, Sam, Split
 from pipeline.params_file import load_params
-from pipeline.report.comparison import sees
+from pipeline.report.comparison import headline_difference, sees
 from pipeline.report.curves import write_curve
 from pipeline.report.data import Interval, Separation
 from pipeline.report.load import load_report_data
+from pipeline.report.series import all_series
 from pipeline.report.write import write_report
 
 SIZE = 32
@@ -94,8 +95,13 @@ def make_benchmark(layout: Layout, params: Params, *, masks: bool) -> None:
     for name in params.separation:
         measured = {"clustering_score": 0.5, "boxes": 4, "without_mask": 0, "one_sided": 0}
         write_json(layout.separation(name), measured | {"seeds": {"0": 0.5}})
+    if params.pseudo_labels:
+        boxes = make_annotations(masks=False)
+        write_zip_store(layout.prepared / "train", map(make_image, range(1, IMAGES + 1)))
+        write_json(layout.labels("boxes"), boxes)
     for name in params.pseudo_labels:
         write_json(layout.label_metrics(name), make_label_metrics(masks=masks))
+        write_json(layout.labels(name), make_annotations(masks=True))
     settings = params.evaluate
     oracles = {name: row.oracle for name, row in rows.items()}
     write_json(
@@ -220,10 +226,11 @@ def test_a_run_on_a_part_of_the_masks_says_which_part(tmp_path: Path, params: Pa
     }
     params, layout = params.model_copy(update=changed), Layout(tmp_path, params.benchmark)
     make_benchmark(layout, params, masks=True)
-    write_json(layout.split_metrics("few"), {"images": 60, "of": 1500})
+    write_json(layout.split_metrics("few"), {"images": 60, "of": 1500, "objects": 211})
     data = load_report_data(tmp_path, params)
     row = data.row("projection")
     assert (row.supervision, row.labelled_fraction, row.labels) == ("masks", 0.04, "few")
+    assert (row.labelled_images, row.labelled_objects) == (60, 211)
     assert row.settings["split"]["percent"] == 4.0
     assert [sees(data.row(name)) for name in ("projection", "grabcut", "oracle", "fill")] == [
         "masks, 4 %",
@@ -231,10 +238,29 @@ def test_a_run_on_a_part_of_the_masks_says_which_part(tmp_path: Path, params: Pa
         "masks",
         "boxes, no training",
     ]
+    ((few, whole),) = (item.rows for item in all_series(data))
+    assert (few, whole) == (row, data.row("oracle"))
+    against = headline_difference(data, "projection", "oracle")
+    assert against.difference == pytest.approx(row.score - whole.score)
+    assert against.interval.low <= against.difference <= against.interval.high
     write_report(data, layout.reports)
     with (layout.reports / "results.csv").open(encoding="utf-8", newline="") as file:
         fractions = {line["run"]: line["labelled_fraction"] for line in csv.DictReader(file)}
     assert (fractions["projection"], fractions["oracle"], fractions["fill"]) == ("0.04", "1", "")
+
+
+def test_labels_are_counted_as_people_drew_them(tmp_path: Path, params: Params) -> None:
+    """Crowd regions are no labels, and an object without a mask has a box alone."""
+    layout = Layout(tmp_path, params.benchmark)
+    make_benchmark(layout, params, masks=True)
+    annotations = make_annotations(masks=True)
+    annotations["annotations"][0]["iscrowd"] = 1
+    del annotations["annotations"][1]["segmentation"]
+    write_summary(layout.prepared, {"train": annotations, "val": annotations}, [])
+    data = load_report_data(tmp_path, params)
+    counts = {row.name: row.labelled_objects for row in data.rows}
+    assert (counts["oracle"], counts["boxinst"], counts["on_mal"], counts["fill"]) == (2, 3, 3, None)
+    assert data.row("boxinst").labelled_images == IMAGES
 
 
 def test_pseudo_labels_are_read(layout: Layout, params: Params) -> None:
@@ -280,6 +306,22 @@ def test_the_gallery_shows_the_masks_that_a_labeler_gives_to_every_box(
         assert shape.mask.sum() == 256
         shift = scene.image_id > 2
         assert scene.quality["mal"] == pytest.approx(100 * (16 - shift) / (16 + shift))
+
+
+def test_training_images_show_the_masks_that_are_exported(layout: Layout, params: Params) -> None:
+    scenes = load_report_data(layout.root, params).training_scenes
+    assert [scene.image_id for scene in scenes] == list(range(1, IMAGES + 1))  # fewer than 3 * gallery
+    for scene in scenes:
+        assert int(scene.image[0, 0, 0]) == 10 * scene.image_id
+        assert [shape.mask for shape in scene.truth] == [None]
+        (shape,) = scene.predictions["mal_masks"]
+        assert (shape.box, int(shape.mask.sum())) == ((8, 8, 16, 16), 256)
+
+
+def test_without_a_gallery_no_training_image_is_read(layout: Layout, params: Params) -> None:
+    layout.labels("boxes").unlink()
+    none = params.model_copy(update={"report": params.report.model_copy(update={"gallery": 0})})
+    assert load_report_data(layout.root, none).training_scenes == ()
 
 
 def only(params: Params, *names: str) -> Params:

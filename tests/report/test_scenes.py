@@ -66,8 +66,7 @@ def test_masks_in_boxes_are_shown_for_every_object_with_its_class() -> None:
 
 @given(st.sets(st.integers(0, 99), max_size=20), st.integers(1, 8))
 def test_a_sample_is_spread_over_the_images_with_objects(images: set[int], count: int) -> None:
-    annotations = {"annotations": [{"image_id": image} for image in images for _ in range(2)]}
-    sample = sample_images(annotations, count)
+    sample = sample_images(({"image_id": image} for image in images for _ in range(2)), count)
     assert len(sample) == min(count, len(images))
     assert set(sample) <= images
     assert set(sample.values()) <= {"sample"}

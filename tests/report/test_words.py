@@ -9,7 +9,7 @@ from made_up import make_data, make_pseudo_labels, make_row
 
 from pipeline.report.comparison import sees
 from pipeline.report.data import Difference, Interval, ReportData
-from pipeline.report.words import annotated, number, span, summary, warnings
+from pipeline.report.words import annotated, number, signed, span, summary, warnings
 
 DATA = make_data(scenes=0)
 
@@ -105,6 +105,13 @@ def test_mask_iou_within_the_noise_of_a_labeler_is_a_warning() -> None:
     assert not any("differences of mask IoU" in line for line in lines)
 
 
+def test_many_differences_within_the_noise_are_counted() -> None:
+    near = [replace(item, within_noise=True) for item in DATA.differences[:7]]
+    (line,) = [line for line in warnings(replace(DATA, differences=tuple(near))) if "mask AP lie" in line]
+    assert line.count("95 % interval") == 5
+    assert line.endswith("; and 2 more, see the differences.")
+
+
 def test_warnings_name_noise_seeds_stand_ins_and_data() -> None:
     lines = warnings(DATA)
     assert "“BoxInst, projection term alone” and “GrabCut in the boxes of BoxInst” (1.5 points" in lines[1]
@@ -143,4 +150,5 @@ def test_numbers_for_people() -> None:
     assert number(-3.25) == "−3.2"
     assert number(-0.01) == "0.0"
     assert number(None) == "–"
+    assert [signed(points) for points in (3.25, -3.25, 0.04, -0.04)] == ["+3.2", "−3.2", "0.0", "0.0"]
     assert span(Interval(-1.0, 2.5)) == "−1.0 to 2.5"

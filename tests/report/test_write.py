@@ -8,7 +8,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_up import make_data, make_pseudo_labels, make_row, make_scene, make_shape
+from made_up import (
+    make_data,
+    make_pseudo_labels,
+    make_row,
+    make_scene,
+    make_shape,
+    make_split_data,
+    make_training_scene,
+)
 
 from pipeline.report.data import DataSummary, ReportData
 from pipeline.report.markdown import report_md
@@ -62,6 +70,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_writes_its_files_and_touches_no_other(out: Path) -> None:
     assert sorted(contents(out)) == [
         "cost.csv",
+        "figures/annotation_cost.png",
         "figures/ap.png",
         "figures/curves.png",
         "figures/gallery.png",
@@ -192,12 +201,16 @@ def test_labelers_alone_without_any_ground_truth_masks_make_a_report(tmp_path: P
         not_computed=("mask_iou: needs ground-truth masks, which all 5346 objects lack",),
     )
     data = replace(make_data(0), rows=(row,), curves={}, differences=(), mask_iou_differences=())
+    training = make_training_scene(7)
     data = replace(data, pseudo_labels=(made,), scenes=(scene,), ranked_by="", stand_ins=())
+    data = replace(data, training_scenes=(training,))
     write_report(data, tmp_path)
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "No mask IoU could be computed" in text
     assert "evenly spread, since without ground-truth masks none can be called best or worst" in text
-    assert "judge the masks by eye in the gallery" in text
+    assert "judge the masks by eye: the report&#39;s page shows them on training images" in text
+    assert f"{training.file_name} <small>image 7" in text
+    assert 'alt="Masks of mal_masks"' in text
     assert "false alarm" not in text
     assert "best IoU with a shown detection" not in text
     assert "judge the masks by eye" in (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -233,10 +246,29 @@ def test_markdown_links_only_pictures_that_exist(out: Path, data: ReportData) ->
 
 def test_markdown_tables_have_as_many_cells_in_every_line(out: Path) -> None:
     tables = re.findall(r"(?:^\|.*\n)+", (out / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
-    # rows, differences of AP and of mask IoU, pseudo-labels, clustering scores, classes by both
-    assert len(tables) == 7
+    # rows, differences of AP and of mask IoU, cost, pseudo-labels, clustering scores, classes by both
+    assert len(tables) == 8
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_partly_labelled_rows_have_their_section(tmp_path: Path) -> None:
+    data = make_split_data()
+    evil = tuple(replace(row, title=f"{EVIL}, {row.title}") for row in data.rows)
+    write_report(replace(data, rows=evil), tmp_path)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert '<a href="#labels">' in text
+    (table,) = re.findall(r'<table id="efficiency">.*?</table>', text, re.DOTALL)
+    assert table.count("<tr>") == 1 + 8
+    assert re.search(r"<figure[^>]*mask AP over the share of training images[^>]*>\s*<div><svg", text)
+    (table,) = re.findall(r'<table id="cost">.*?</table>', text, re.DOTALL)
+    assert "MAL labeler" not in table  # it has no AP to set against its cost
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "](figures/label_efficiency.png)" in markdown
+    assert "](figures/annotation_cost.png)" in markdown
+    assert "## Label efficiency" in markdown
+    assert "22 worker hours per 1,000" in markdown
 
 
 def test_settings_that_differ_from_the_oracle_are_marked(data: ReportData) -> None:

@@ -57,6 +57,7 @@ NOT_RUN = {
         "pipeline/data/masks.py",
         "pipeline/data/pixels.py",
         "pipeline/data/prepare.py",
+        "pipeline/models/detectron2.py",
         "pipeline/models/freezing.py",
         "pipeline/models/frozen_batchnorm.py",
     ),
@@ -99,6 +100,11 @@ NOT_RUN = {
     ),
     "report": ("pipeline/data/masks.py",),
 }
+NOT_RUN["sam"] = (
+    "pipeline/methods/mal/pseudo_masks.py",
+    "pipeline/methods/mal/rois.py",
+    "pipeline/priors/crf.py",
+)
 NOT_RUN["import_coco"] = ("pipeline/data/cityscapes.py",)
 NOT_RUN["import_cityscapes"] = ("pipeline/data/coco_annotations.py", "pipeline/data/lvis.py")
 NOT_RUN["weight_files"] = NOT_RUN["backbones"]

@@ -15,9 +15,8 @@ from pipeline import params
 from pipeline.data.masks import Rle, encode
 from pipeline.engine.parallel import map_images
 from pipeline.methods.baselines import ellipse, fill, grabcut, two_means
-from pipeline.methods.baselines.box_masks import Masks
+from pipeline.methods.baselines.box_masks import Masks, MasksFromBoxes
 
-MasksFromBoxes = Callable[[NDArray[np.uint8], NDArray[np.float64]], Masks]
 EachMask = Callable[[NDArray[np.uint8], NDArray[np.float64]], Iterable[Masks]]
 
 WITHOUT_SETTINGS: dict[str, MasksFromBoxes] = {
@@ -54,6 +53,11 @@ def each_mask(baseline: params.Baseline) -> EachMask:
         return Sam(Path(baseline.weights), baseline.device).each_mask
     if baseline.kind == "grabcut":
         return partial(_box_by_box, partial(grabcut.masks_from_boxes, iterations=baseline.iterations))
+    if baseline.kind == "crf":
+        from pipeline.methods.baselines import crf  # loads PyTorch, which takes a second
+
+        start = WITHOUT_SETTINGS[baseline.start]
+        return partial(_box_by_box, partial(crf.masks_from_boxes, start=start, settings=baseline))
     return partial(_box_by_box, WITHOUT_SETTINGS[baseline.kind])
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline import params
 from pipeline.data.images import ImageStore
-from pipeline.data.masks import Rle, encode
+from pipeline.data.masks import Rle, areas, encode
 from pipeline.engine.devices import half_precision, reproducible
 from pipeline.engine.lock import discard, only_process
 from pipeline.errors import UserError
@@ -22,14 +22,22 @@ from pipeline.labels.pseudo import Labelled, PseudoLabels
 from pipeline.methods.bundle import load_labeler
 from pipeline.methods.mal.crops import TEST_AREAS, LabelingCrops, PlacedCrop, read_crops
 from pipeline.methods.mal.method import StudentAndTeacher
-from pipeline.methods.mal.pseudo_masks import choose, crop_probabilities, mean_logits, paste, threshold_of
-from pipeline.methods.mal.refinement import CUT, refine_crops, refine_logits
+from pipeline.methods.mal.pseudo_masks import (
+    CUT,
+    choose,
+    crop_probabilities,
+    mean_logits,
+    paste,
+    threshold_of,
+)
+from pipeline.methods.mal.refinement import refine_crops, refine_logits
 
 
 class BoxMask(NamedTuple):
     """The mask of a box, as a compressed RLE of its image's size.
 
-    score: mean probability inside the mask, 0 for an empty one.
+    score: the network's mean probability inside the mask, 0 for an empty one.  A refinement decides the mask
+    and not the score: its own values are near 0 and 1 whether the network was sure or not.
     """
 
     annotation_id: int
@@ -53,10 +61,8 @@ def label_boxes(
     """
     for batch in read_crops(crops, indices, labeling, f"label {name}"):
         with torch.inference_mode():
-            probabilities = _probabilities(networks, batch, labeling, device).cpu().numpy()
-        yield [
-            _mask(probability, crop, labeling) for probability, crop in zip(probabilities, batch, strict=True)
-        ]
+            own, deciding = (made.cpu().numpy() for made in _probabilities(networks, batch, labeling, device))
+        yield [_mask(*made, labeling) for made in zip(own, deciding, batch, strict=True)]
 
 
 def write_pseudo_labels(
@@ -135,8 +141,8 @@ def label_given_boxes(
 
 def _probabilities(
     networks: StudentAndTeacher, batch: list[PlacedCrop], labeling: params.Labeling, device: torch.device
-) -> Tensor:
-    """(B, S, S) in [0, 1], 0 outside the boxes."""
+) -> tuple[Tensor, Tensor]:
+    """The network's own and those that decide the masks: both (B, S, S) in [0, 1], 0 outside the boxes."""
     crops = torch.stack([crop.image for crop in batch]).to(device)
     boxes = torch.stack([crop.box for crop in batch]).to(device)
     areas = torch.tensor([crop.area for crop in batch], device=device)
@@ -144,18 +150,21 @@ def _probabilities(
     chosen = choose(networks.student, networks.teacher, labeling.network)
     with half_precision(device):
         logits = mean_logits(chosen, images, areas, flip=labeling.flip).float()
+    own = crop_probabilities(logits, boxes)
     match labeling.refine:
         case "none":
-            return crop_probabilities(logits, boxes)
+            return own, own
         case "mean_field":
-            return refine_logits(logits, images, boxes, labeling.mean_field)
+            return own, refine_logits(logits, images, boxes, labeling.mean_field)
         case "dense_crf":
-            return refine_crops(crop_probabilities(logits, boxes), crops, boxes, labeling.dense_crf)
+            return own, refine_crops(own, crops, boxes, labeling.dense_crf)
 
 
-def _mask(probability: NDArray[np.float32], crop: PlacedCrop, labeling: params.Labeling) -> BoxMask:
+def _mask(
+    own: NDArray[np.float32], deciding: NDArray[np.float32], crop: PlacedCrop, labeling: params.Labeling
+) -> BoxMask:
     threshold = threshold_of(crop.area, labeling.thresholds) if labeling.refine == "none" else CUT
-    inside = probability > threshold
-    score = float(probability[inside].mean()) if inside.any() else 0.0
-    rle = paste(probability, crop.region, crop.size, threshold)
+    rle = paste(deciding, crop.region, crop.size, threshold)
+    # A mask of a pixel or two of the crop can be lost in a smaller image.
+    score = float(own[deciding > threshold].mean()) if areas([rle])[0] else 0.0
     return BoxMask(crop.annotation_id, crop.image_id, rle, round(score, 6))

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.data.masks import Rle, encode_window
+from pipeline.data.masks import MEDIUM_AREA, SMALL_AREA, Rle, encode_window
 from pipeline.methods.mal.rois import Region, Size
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """Normalised crops (B, 3, S, S) and box areas (B,) in image pixels to logits (B, o, o)."""
 Thresholds = tuple[float] | tuple[float, float, float]
-SIZE_LIMITS = (32.0**2, 96.0**2)  # square pixels; a box on a limit belongs to the smaller size
+CUT = 0.5  # the threshold of what a refinement returns: it has decided already
 
 
 def choose(student: Network, teacher: Network, which: Literal["student", "teacher", "mean"]) -> list[Network]:
@@ -49,8 +49,13 @@ def crop_probabilities(logits: Tensor, boxes: Tensor) -> Tensor:
 
 
 def threshold_of(area: float, thresholds: Thresholds) -> float:
-    """The threshold for a box of `area` square pixels; three are for small, medium and large boxes."""
-    return thresholds[sum(area > limit for limit in SIZE_LIMITS)] if len(thresholds) == 3 else thresholds[0]
+    """The threshold for a box of `area` square pixels; three are for small, medium and large boxes.
+
+    A box on a limit belongs to the smaller size.
+    """
+    if len(thresholds) == 1:
+        return thresholds[0]
+    return thresholds[sum(area > limit for limit in (SMALL_AREA, MEDIUM_AREA))]
 
 
 def paste(probability: NDArray[np.float32], region: Region, size: Size, threshold: float) -> Rle:

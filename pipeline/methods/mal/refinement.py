@@ -11,8 +11,6 @@ from pipeline import params
 from pipeline.methods.mal.mean_field import refine
 from pipeline.priors.crf import dense_crf
 
-CUT = 0.5  # of what a refinement returns: it has decided already
-
 
 def refine_logits(logits: Tensor, images: Tensor, boxes: Tensor, settings: params.MeanField) -> Tensor:
     """The mean field that MAL trains with, at the resolution of the logits: (B, S, S) in [0, 1].

@@ -15,6 +15,7 @@ from pipeline.methods.baselines import sam
 from pipeline.methods.baselines.box_masks import Masks
 from pipeline.methods.baselines.fill import masks_from_boxes as fill
 from pipeline.methods.baselines.rows import apply_baseline, each_mask
+from tests.methods.baselines.test_baseline_crf import SETTINGS
 
 IMAGES = {
     number: np.random.default_rng(number).integers(0, 60, (40, 50, 3), dtype=np.uint8) for number in range(10)
@@ -47,6 +48,7 @@ BASELINES: dict[str, params.Baseline] = {
     "ellipse": params.Ellipse(kind="ellipse", processes=1, **COMMON),
     "two_means": params.TwoMeans(kind="two_means", processes=1, **COMMON),
     "grabcut": params.GrabCut(kind="grabcut", iterations=1, processes=1, **COMMON),
+    "crf": SETTINGS,
 }
 
 
@@ -70,7 +72,7 @@ def test_every_kind_has_masks_of_its_own() -> None:
     assert len(set(found.values())) == len(BASELINES)
 
 
-@pytest.mark.parametrize("kind", ["two_means", "grabcut"])
+@pytest.mark.parametrize("kind", ["two_means", "grabcut", "crf"])
 def test_processes_do_not_change_the_result(kind: str) -> None:
     two = BASELINES[kind].model_copy(update={"processes": 2})
     alone = apply_baseline(BASELINES[kind], STORE, DETECTIONS, LABELS)

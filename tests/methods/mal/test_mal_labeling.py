@@ -12,13 +12,16 @@ from pycocotools.coco import COCO
 from pipeline import params
 from pipeline.data.dataset import LabelledImages
 from pipeline.data.images import ImageStore
-from pipeline.data.masks import decode
+from pipeline.data.masks import areas, decode
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
 from pipeline.methods import bundle
 from pipeline.methods.build import build_labeler
 from pipeline.methods.mal import labeling as module
+from pipeline.methods.mal.crops import LabelingCrops
 from pipeline.methods.mal.labeling import label_given_boxes, write_pseudo_labels
+from pipeline.methods.mal.pseudo_masks import CUT, crop_probabilities
+from pipeline.methods.mal.refinement import refine_crops, refine_logits
 from pipeline.params_file import load_params
 from pipeline.structures import Category
 from tests.methods.mal.toy_labeling import CENTERS, SIDE, make_boxes, make_store, settings
@@ -178,6 +181,43 @@ def test_options_change_the_masks(root: Path, model: Path, store: ImageStore, tm
         given = label_given_boxes(model, store, boxes, chosen, device=CPU, name="mal")
         made.add(json.dumps(given))
     assert len(made) == len(options)
+
+
+@pytest.mark.parametrize("refine", ["none", "mean_field", "dense_crf"])
+def test_the_score_is_how_sure_the_network_is_of_the_final_mask(
+    root: Path, model: Path, store: ImageStore, tmp_path: Path, refine: str
+) -> None:
+    """By hand, from the network's own probabilities and the mask that was written, crop by crop."""
+    labeling = settings(root)[2].model_copy(update={"refine": refine})
+    boxes = make_boxes(tmp_path / "boxes.json")
+    rows = json.loads(write(model, store, tmp_path, labeling).read_text())["annotations"]
+    scores = {row["id"]: row["score"] for row in rows if areas([row["segmentation"]])[0]}
+    assert scores
+    networks, mal, network = bundle.load_labeler(model, CPU)
+    crops = LabelingCrops(store, boxes, mal, network.crop_size)
+    for crop in map(crops.__getitem__, range(len(crops))):
+        if crop.annotation_id not in scores:
+            continue
+        images = networks.student.normalise(crop.image[None])
+        logits = networks.student(images, torch.tensor([crop.area])).float()
+        own = crop_probabilities(logits.detach(), crop.box[None])
+        if refine == "none":
+            deciding, cut = own, labeling.thresholds[0]
+        elif refine == "mean_field":
+            deciding, cut = refine_logits(logits, images, crop.box[None], labeling.mean_field), CUT
+        else:
+            deciding, cut = refine_crops(own, crop.image[None], crop.box[None], labeling.dense_crf), CUT
+        expected = float(own[deciding > cut].mean())
+        assert scores[crop.annotation_id] == pytest.approx(expected, abs=2e-5)
+        if refine != "none":
+            assert abs(expected - float(deciding[deciding > cut].mean())) > 1e-3
+
+
+def test_an_empty_mask_has_score_0(root: Path, model: Path, store: ImageStore, tmp_path: Path) -> None:
+    labeling = settings(root)[2].model_copy(update={"thresholds": (1.0, 1.0, 1.0)})
+    make_boxes(tmp_path / "boxes.json")
+    rows = json.loads(write(model, store, tmp_path, labeling).read_text())["annotations"]
+    assert [row["score"] for row in rows] == [0.0] * len(rows)
 
 
 def test_a_labeler_without_masks_is_told_to_who_trains_on_them(

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from pipeline import params
-from pipeline.methods.mal.refinement import CUT, refine_crops, refine_logits
+from pipeline.methods.mal.pseudo_masks import CUT
+from pipeline.methods.mal.refinement import refine_crops, refine_logits
 from tests.priors.test_crf import SEAM
 
 SIDE = 32
