@@ -68,7 +68,7 @@ def check_precision(code, load):
     full = code.criterion.QueryPredictions(*(values.float() for values in half))
     settings = PUBLISHED_LOSSES.model_copy(update={"points": 31, "dice_weight": 0.0})
     torch.manual_seed(0)
-    expected = code.criterion.mask2former_losses([full], [everything], settings)
+    expected = library_losses(([full], [everything]), settings)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.manual_seed(0)
         losses = code.criterion.mask2former_losses([half], [everything], settings)
