@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,7 +18,11 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
     Tensors that share memory (tied weights) are written once per name.
     """
-    state = module.state_dict()
+    save_tensors(module.state_dict(), path)
+
+
+def save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors by name, as `save_weights`."""
     tensors = {name: state[name].detach().cpu().clone().contiguous() for name in sorted(state)}
     with replacing(path) as temporary:
         save_file(tensors, temporary)

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.params import Detectron2, Split
 from pipeline.params_file import load_params
-from tests.workflow.repository import add_splits, copy_pipeline, edit, train_on
+from tests.workflow.repository import add_splits, add_weight_file, copy_pipeline, edit, train_on
 
 
 def edited(root: Path, tmp_path: Path, old: str, new: str) -> Path:
@@ -131,12 +131,12 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ),
         (
             "weight_files: {}",
-            "weight_files:\n  shapes_pretrained: {architecture: small, path: w.pth}",
+            "weight_files:\n  shapes_pretrained: {architecture: small, path: w.pth, content: backbone}",
             ["shapes_pretrained is both in backbones and in weight_files; rename one"],
         ),
         (
             "weight_files: {}",
-            "weight_files:\n  own: {architecture: small}",
+            "weight_files:\n  own: {architecture: small, content: backbone}",
             ["weight_files.own.path: missing"],
         ),
         (
@@ -214,6 +214,18 @@ def test_mistakes_are_one_line_with_key_and_remedy(
     assert "\n" not in message
     for part in expected:
         assert part in message, message
+
+
+def test_a_whole_network_is_a_start_of_its_architecture_alone(root: Path, tmp_path: Path) -> None:
+    copy_pipeline(root, tmp_path)
+    add_weight_file(tmp_path, "w.pth")
+    load_params(tmp_path / "params.yaml")
+    edit(tmp_path, "path: w.pth, content: backbone", "path: w.pth, content: mask2former")
+    message = (
+        "runs.boxinst.backbone: own holds a whole mask2former, and the architecture of condinst_small is"
+    )
+    with pytest.raises(UserError, match=message):
+        load_params(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize(("run", "old", "accepted"), [("oracle", "masks", True), ("boxinst", "boxes", False)])

@@ -142,7 +142,11 @@ def load_backbone(backbone: Backbone, path: Path) -> list[str]:
 
     Raises UserError when the file is missing or damaged, or when its tensors are not those of `backbone`.
     """
-    state = read_weights(path)
+    return fill_backbone(backbone, read_weights(path), path)
+
+
+def fill_backbone(backbone: Backbone, state: Mapping[str, Tensor], path: Path) -> list[str]:
+    """`load_backbone` with what its file `path` holds."""
     if not state:
         return []
     ignored = [name for name in state if _kept(backbone, name)]

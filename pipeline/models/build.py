@@ -12,6 +12,7 @@ from pipeline.models.backbones import load_backbone
 from pipeline.models.condinst import build_condinst
 from pipeline.models.detectron2 import build_detectron2
 from pipeline.models.mask2former.network import build_mask2former
+from pipeline.models.mask2former.start import load_start
 from pipeline.models.mask_rcnn import build_mask_rcnn
 
 
@@ -37,8 +38,8 @@ def build_network(
             return mask_rcnn
         case params.Mask2Former():
             mask2former = build_mask2former(model, num_classes)
-            if start is not None:
-                load_backbone(mask2former.backbone, start)
+            if start is not None and (said := load_start(mask2former, start)):
+                print(f"warning: {said}")
             return mask2former
         case params.Detectron2():
             return build_detectron2(model, num_classes, predict, start)

@@ -144,7 +144,10 @@ class PseudoLabels(Section):
 
 
 class NmsThreshold(Section):
-    """IoU above which a detection suppresses worse ones of its class, by the network's architecture."""
+    """IoU above which a detection suppresses worse ones of its class, by the network's architecture.
+
+    Mask2Former has none: its queries are matched to objects one by one, so that none need be suppressed.
+    """
 
     condinst: Share
     mask_rcnn: Share

@@ -147,6 +147,8 @@ class Mask2Former(Section):
             raise ValueError("hidden_channels must be a multiple of heads")
         if self.backbone == "small" and self.feature_strides[0] not in (2, 4, 8, 16):
             raise ValueError("the backbone small has maps of stride 2, 4, 8 and 16 only")
+        if self.backbone == "small" and self.pyramid != "stages":
+            raise ValueError("pyramid must be stages with the backbone small")
         if self.backbone == "small" and self.drop_path:
             raise ValueError("drop_path must be 0 with the backbone small, which has no such blocks")
         return self

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.params.comparison import Distilled, Trained
 from pipeline.params.methods import ARCHITECTURES
+from pipeline.params.starts import WeightFile
 
 if TYPE_CHECKING:
     from pipeline.params.sections import Params
@@ -71,6 +72,11 @@ def _check_model(params: Params, key: str, run: Trained) -> None:
         raise ValueError(
             f"{key}.model: the architecture of {run.model} is {model.architecture},"
             f" and {run.method} trains {', '.join(ARCHITECTURES[run.method])}"
+        )
+    if isinstance(start, WeightFile) and start.content not in ("backbone", model.architecture):
+        raise ValueError(
+            f"{key}.backbone: {run.backbone} holds a whole {start.content},"
+            f" and the architecture of {run.model} is {model.architecture}"
         )
     if model.backbone != start.architecture:
         raise ValueError(

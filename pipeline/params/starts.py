@@ -40,14 +40,15 @@ class RandomStart(Section):
 
 
 class WeightFile(Section):
-    """Backbone start from a local .safetensors or .pth state dict, which the stage depends on.
+    """Start from a local .safetensors or .pth state dict, which the stage depends on.
 
     A table of its own, since DVC has no dependencies that only some rows have.
     """
 
     kind: ClassVar[Literal["file"]] = "file"
-    architecture: str
+    architecture: str  # of the backbone
     path: str
+    content: Literal["backbone", "mask2former"]  # mask2former: the whole network, in its authors' names
 
 
 Backbone = Annotated[ShapesPretraining | TimmWeights | RandomStart, Field(discriminator="kind")]

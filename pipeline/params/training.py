@@ -62,7 +62,7 @@ class Training(Section):
     """
 
     duration: Literal["steps", "epochs"]
-    steps: Positive
+    steps: Count  # 0 = none: what is evaluated is the start as it is
     batch_size: Positive
     optimizer: Literal["sgd", "adamw"]
     learning_rate: Rate

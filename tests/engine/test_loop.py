@@ -65,6 +65,16 @@ def test_checkpoints_and_logs_change_nothing(tiny: ModuleType, tmp_path: Path) -
     assert first.history == second.history
 
 
+@pytest.mark.parametrize("schedule", ["step", "cosine", "poly"])
+def test_no_steps_leave_the_start_as_it_is(tiny: ModuleType, tmp_path: Path, schedule: str) -> None:
+    method = tiny.Regression()
+    before = {name: value.clone() for name, value in method.module.state_dict().items()}
+    result = tiny.train(tmp_path, method, steps=0, ema=0.9, schedule=schedule)
+    assert result.history == []
+    for name, value in method.module.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_finished_training_is_not_repeated(tiny: ModuleType, tmp_path: Path) -> None:
     one, two, three = tiny.Regression(), tiny.Regression(), tiny.Regression()
     first = tiny.train(tmp_path / "run", one, ema=0.9)

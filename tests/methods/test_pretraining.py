@@ -120,7 +120,7 @@ def test_random_start_is_an_empty_file(tmp_path: Path) -> None:
 
 
 def from_file(architecture: str, path: str) -> params.WeightFile:
-    return params.WeightFile(architecture=architecture, path=path)
+    return params.WeightFile(architecture=architecture, path=path, content="backbone")
 
 
 def classifier_state(name: str) -> dict[str, Tensor]:

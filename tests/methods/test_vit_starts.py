@@ -18,6 +18,7 @@ from pipeline.errors import UserError
 from pipeline.methods.pretraining import method
 from pipeline.methods.pretraining.start import write_backbone_start
 from pipeline.models.autolabeler.network import AutoLabeler, build_autolabeler, load_encoder
+from pipeline.models.backbones import build_backbone, load_backbone
 from pipeline.models.vit import PlainViT
 from tests.autolabeler_settings import small_autolabeler
 
@@ -31,7 +32,7 @@ def write(start: params.Backbone, folder: Path) -> dict[str, Any]:
 
 
 def from_file(path: str, name: str = DEIT) -> params.WeightFile:
-    return params.WeightFile(architecture=name, path=path)
+    return params.WeightFile(architecture=name, path=path, content="backbone")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,21 @@ def test_a_mae_checkpoint_is_a_start(tmp_path: Path, classifier, state: dict[str
     about = write(from_file("mae.pth"), tmp_path)
     assert about["ignored"] == sorted(decoder)
     check_tokens(tmp_path, classifier)
+
+
+def test_a_dinov2_checkpoint_is_a_start(tmp_path: Path) -> None:
+    """Of patches of 14 pixels, 37 x 37 positions, and with the token of its masks."""
+    name = "vit_small_patch14_dinov2"
+    torch.manual_seed(3)
+    vit = timm.create_model(name, pretrained=False, num_classes=0).eval()
+    torch.save({**vit.state_dict(), "mask_token": torch.zeros(1, 384)}, tmp_path / "dinov2.pth")
+    about = write(from_file("dinov2.pth", name), tmp_path)
+    assert about["ignored"] == ["mask_token"]
+    backbone = build_backbone(name, frozen_stages=0, frozen_batchnorm=False, single_map=True).eval()
+    load_backbone(backbone, tmp_path / "out/backbone.safetensors")
+    images = torch.rand(1, 3, 42, 70)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(images)[14], PlainViT(vit).eval()(images)[0])
 
 
 def test_safetensors_are_a_start(tmp_path: Path, classifier, state: dict[str, Tensor]) -> None:

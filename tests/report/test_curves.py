@@ -33,6 +33,11 @@ def test_read_returns_what_was_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.values["pairwise"], [0.5])
 
 
+def test_a_run_that_was_not_trained_has_no_curve(tmp_path: Path) -> None:
+    write_curve(tmp_path / "run.csv", {0: []})
+    assert read_curve(tmp_path / "run.csv") == ()
+
+
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", "seed,step,loss\n0,x,1\n"])
 def test_another_table_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.csv").write_text(content, encoding="utf-8")

@@ -37,7 +37,11 @@ def import_from(repository: Path, table: str, row: str) -> None:
 
 def add_weight_file(repository: Path, path: str) -> None:
     """The run boxinst starts from the weights in `path`, a row of weight_files called `own`."""
-    edit(repository, "weight_files: {}", f"weight_files:\n  own: {{architecture: small, path: {path}}}")
+    edit(
+        repository,
+        "weight_files: {}",
+        f"weight_files:\n  own: {{architecture: small, path: {path}, content: backbone}}",
+    )
     row = "settings: boxinst\n    model: condinst_small\n    labels: boxes\n    backbone: "
     edit(repository, f"{row}shapes_pretrained", f"{row}own")
 

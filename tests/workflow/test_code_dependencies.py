@@ -65,6 +65,7 @@ NOT_RUN = {
         "pipeline/data/masks.py",
         "pipeline/data/pixels.py",
         "pipeline/data/prepare.py",
+        "pipeline/models/detectron2.py",
         "pipeline/models/freezing.py",
         "pipeline/models/frozen_batchnorm.py",
     ),

@@ -95,5 +95,5 @@ def _instances(classes: Tensor, masks: Tensor, quality: Tensor, limit: int) -> I
 def _masks_in_boxes(classes: Tensor, masks: Tensor, boxes: Tensor) -> Tensor:
     likely = classes.amax(dim=1).argsort(descending=True, stable=True)
     overlaps: Tensor = box_iou(boxes, mask_boxes(masks[likely]))
-    best, place = overlaps.max(dim=1)  # the first of equal ones
-    return clip_masks(masks[likely[place]], boxes) & (best > 0)[:, None, None]
+    best = likely[overlaps.argmax(dim=1)]  # the first of equal ones
+    return clip_masks(masks[best], boxes)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from pipeline import params
 from pipeline.engine.loop import FitResult
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.methods.pretraining.method import pretrain
+from pipeline.methods.pretraining.original_mask2former import read_original
 from pipeline.methods.pretraining.weight_files import load_foreign
 from pipeline.models.backbones import SMALL, Backbone, build_maps
-from pipeline.weights import save_weights
+from pipeline.weights import save_tensors
 
 
 def write_backbone_start(
@@ -38,21 +40,23 @@ def write_backbone_start(
         "ignored": [],
     }
     result: FitResult | None = None
-    weights: nn.Module
+    weights: Mapping[str, Tensor] = {}  # a random start
     match section:
         case params.ShapesPretraining():
             backbone, about["figures"], result = pretrain(section, checkpoint, key, name)
-            weights = backbone.network
+            weights = backbone.network.state_dict()
         case params.TimmWeights():
-            weights = _download(section.architecture).network
+            weights = _download(section.architecture).network.state_dict()
         case params.WeightFile():
-            backbone = _build(section.architecture)
-            about["ignored"] = load_foreign(backbone, section.architecture, root / section.path)
-            weights = backbone.network
+            backbone, path = _build(section.architecture), root / section.path
+            if section.content == "mask2former":
+                weights, about["ignored"] = read_original(path, backbone)
+            else:
+                about["ignored"] = load_foreign(backbone, section.architecture, path)
+                weights = backbone.network.state_dict()
         case params.RandomStart():
             _build(section.architecture)  # refuses an unknown architecture here, not in every run
-            weights = nn.Module()
-    save_weights(weights, out / "backbone.safetensors")
+    save_tensors(weights, out / "backbone.safetensors")
     write_json(out / "backbone.json", about)
     return result
 

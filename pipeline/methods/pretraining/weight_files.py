@@ -34,7 +34,7 @@ def load_foreign(backbone: Backbone, name: str, path: Path) -> list[str]:
     Raises UserError when the file is missing or holds no state dict, or when tensors of the backbone are
     missing, of another shape, or not known.
     """
-    state, ignored = _without_prefixes(_read(path))
+    state, ignored = _without_prefixes(read_state(path))
     own = backbone.network.state_dict()
     by_flat = {_flat(key): key for key in own}
     renamed = {by_flat.get(_flat(key), key): tensor for key, tensor in state.items()}
@@ -49,9 +49,15 @@ def load_foreign(backbone: Backbone, name: str, path: Path) -> list[str]:
     return ignored
 
 
-def _read(path: Path) -> State:
-    """The state dict in a file, without running any code in it."""
+def read_state(path: Path) -> State:
+    """The state dict in a .safetensors file, or in one of torch.save, without running any code in it.
+
+    Raises UserError when the file is missing or holds anything else.
+    """
     remedy = "save model.state_dict() with torch.save, or as safetensors"
+    if path.suffix == ".pkl":
+        problem = "is a pickle, which may run code when it is read"
+        raise UserError(path, "", problem, "convert it as docs/recipes.md says, if you trust its source")
     try:
         content: Any = (
             load_file(path)

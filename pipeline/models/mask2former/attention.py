@@ -1,12 +1,8 @@
-"""Parts of transformers' Mask2Former that take a good share of a step, computing the same in less time.
-
-They stand in the library's modules and have its names of tensors.
-"""
+"""The deformable attention of the pixel decoder, in place of transformers', which takes more time for it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,10 +11,8 @@ from torch import Tensor, nn
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention as LibraryDeformableAttention,
 )
-from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
 LEVELS, POINTS = 3, 4  # maps that the pixel decoder attends to, samples of each per head
-_TABLES = 32  # of positions that are kept: of images of several sizes
 
 
 def sample_levels(values: Tensor, grids: Sequence[Tensor], weights: Tensor, shapes: Sequence[Any]) -> Tensor:
@@ -98,33 +92,3 @@ def _grid(centres: Tensor, offsets: Tensor, shape: tuple[int, int]) -> Tensor:
     x = torch.add(centres[..., 0], offsets[..., 0], alpha=2 / width)
     y = torch.add(centres[..., 1], offsets[..., 1], alpha=2 / height)
     return torch.stack((x.transpose(1, 2), y.transpose(1, 2)), dim=-1)
-
-
-class CrossAttention(nn.MultiheadAttention):
-    """torch's attention without the weights, which the library's decoder layer asks for and drops."""
-
-    def forward(self, *inputs: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
-        """See nn.MultiheadAttention."""
-        return super().forward(*inputs, **{**options, "need_weights": False})
-
-
-class Positions(Mask2FormerSinePositionEmbedding):
-    """Sines of the places of cells, computed once for each size of map, not for each image of each batch."""
-
-    def forward(  # type: ignore[override]
-        self, shape: torch.Size, device: torch.device, dtype: torch.dtype, mask: Tensor | None = None
-    ) -> Tensor:
-        """shape: (B, _, h, w).  Returns (B, channels, h, w)."""
-        assert mask is None, "nothing is ever masked"
-        batch, _, height, width = shape
-        table = _positions(height, width, 2 * self.num_position_features, device, dtype)
-        return table.expand(batch, -1, -1, -1)
-
-
-@lru_cache(_TABLES)
-def _positions(height: int, width: int, channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    # A table made in inference mode would be of no use for training.
-    with torch.inference_mode(False):
-        library = Mask2FormerSinePositionEmbedding(channels // 2, normalize=True)
-        table: Tensor = library(torch.Size((1, channels, height, width)), device, dtype)
-        return table

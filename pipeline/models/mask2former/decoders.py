@@ -13,7 +13,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from pipeline import params
-from pipeline.models.mask2former.attention import CrossAttention, DeformableAttention, Positions
+from pipeline.models.mask2former.attention import DeformableAttention
 
 
 class PixelDecoder(Mask2FormerPixelDecoder):
@@ -22,10 +22,10 @@ class PixelDecoder(Mask2FormerPixelDecoder):
     def __init__(self, model: params.Mask2Former, channels: Sequence[int]) -> None:
         """channels: of the maps, fine to coarse."""
         super().__init__(_config(model), feature_channels=list(channels))
-        self.position_embedding = _positions(model)
         for layer in self.encoder.layers:
             layer.self_attn = DeformableAttention(model.hidden_channels, model.heads)
         self._start()
+        self.train()
 
     def train(self, mode: bool = True) -> PixelDecoder:
         """As any module's; but the layers of the encoder always count as in evaluation.
@@ -59,9 +59,7 @@ class QueryDecoder(Mask2FormerTransformerModule):
 
     def __init__(self, model: params.Mask2Former) -> None:
         super().__init__(model.hidden_channels, _config(model))
-        self.position_embedder = _positions(model)
         for layer in self.decoder.layers:
-            layer.cross_attn = CrossAttention(model.hidden_channels, model.heads)
             self._start(layer)
 
     @staticmethod
@@ -75,10 +73,6 @@ class QueryDecoder(Mask2FormerTransformerModule):
         nn.init.zeros_(attention.out_proj.bias)
         for linear in (attention.out_proj, layer.cross_attn.out_proj, layer.fc1, layer.fc2):
             nn.init.xavier_uniform_(linear.weight)
-
-
-def _positions(model: params.Mask2Former) -> Positions:
-    return Positions(model.hidden_channels // 2, normalize=True)
 
 
 def _config(model: params.Mask2Former) -> Mask2FormerConfig:

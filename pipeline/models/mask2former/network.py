@@ -69,7 +69,7 @@ def build_mask2former(model: params.Mask2Former, num_classes: int) -> Mask2Forme
         model.backbone,
         frozen_stages=model.frozen_stages,
         frozen_batchnorm=model.frozen_batchnorm,
-        single_map=model.pyramid != "stages",
+        single_map=True,
         drop_path=model.drop_path,
     )
     return Mask2Former(model, num_classes, backbone)
