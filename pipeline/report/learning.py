@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,9 @@ from pipeline.report.palette import color, dashes, row_slots
 
 POINTS = 120  # of a curve; more are averaged in bins, which keeps the page of a long training small
 LOG_RATIO = 20.0  # a term whose values span more than this is drawn on a logarithmic axis
-NOT_SHOWN = {"learning_rate"}  # logged columns that are a setting, not something learnt
+# Logged columns that are a setting, not something learnt, and terms of inner layers of a network that has the
+# same of its last one: loss_ce_0, loss_ce_0_unlabelled.
+NOT_SHOWN = re.compile(r"learning_rate|loss_\w+?_\d+(_unlabelled)?")
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Line:
 def curve_lines(data: ReportData) -> dict[str, list[Line]]:
     """Term -> a line for each run that logged it; `loss`, the sum that is minimised, comes first."""
     slots = row_slots(data)
-    names = {name for curves in data.curves.values() for curve in curves for name in curve.values} - NOT_SHOWN
-    order = sorted(names, key=lambda name: (name != "loss", name))
+    names = {name for curves in data.curves.values() for curve in curves for name in curve.values}
+    shown = (name for name in names if not NOT_SHOWN.fullmatch(name))
+    order = sorted(shown, key=lambda name: (name != "loss", name))
     lines = {
         name: [line for run in slots if (line := _line(run, slots[run], data.curves.get(run, ()), name))]
         for name in order

@@ -29,6 +29,17 @@ def test_loss_comes_first_and_settings_are_left_out() -> None:
     assert "learning_rate" not in terms
 
 
+def test_terms_of_inner_layers_are_left_out() -> None:
+    names = ("loss", "loss_ce", "loss_ce_0", "loss_dice_11", "loss_ce_unlabelled", "loss_mask_0_unlabelled")
+    values = {name: np.ones(2) for name in (*names, "pseudo_masks")}
+    assert set(with_curves(Curve(0, np.arange(2.0), values))) == {
+        "loss",
+        "loss_ce",
+        "loss_ce_unlabelled",
+        "pseudo_masks",
+    }
+
+
 def test_only_runs_that_logged_a_term_have_a_line() -> None:
     assert [line.run for line in curve_lines(DATA)["loss_pairwise"]] == ["boxinst"]
 
