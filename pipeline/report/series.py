@@ -128,7 +128,8 @@ def _title(group: Sequence[Row]) -> str:
         common.append(words[0])
     while common and (not common[-1].strip(MARKS) or common[-1].lower() in JOINING):
         common.pop()
-    return " ".join(common).rstrip(MARKS) or f"{group[0].method}, {group[0].model}"
+    title = " ".join(common).rstrip(MARKS) or f"{group[0].method}, {group[0].model}"
+    return f"{title}, its teacher" if group[0].network == "teacher" else title
 
 
 def references(data: ReportData, found: Sequence[Series]) -> list[Row]:

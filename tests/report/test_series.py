@@ -67,12 +67,12 @@ def test_only_the_length_of_training_may_follow_the_share() -> None:
 def test_a_teacher_is_no_point_of_its_students_curve() -> None:
     students = [replace(make_split_row(name), network="student") for name in ("guided_4", "guided_10")]
     teachers = [
-        replace(row, name=f"{row.name}.teacher", title=f"Teacher, {row.title}", network="teacher")
+        replace(row, name=f"{row.name}.teacher", title=f"{row.title}, its teacher", network="teacher")
         for row in students
     ]
     assert names(with_rows(*students, *teachers)) == {
         "Guided Distillation": ["guided_4", "guided_10"],
-        "Teacher, Guided Distillation": ["guided_4.teacher", "guided_10.teacher"],
+        "Guided Distillation, its teacher": ["guided_4.teacher", "guided_10.teacher"],
     }
 
 

@@ -1,0 +1,86 @@
+"""The presets of Guided Distillation: the published recipe, and this project's own steps at a share."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from pipeline.labels.draws import split_size
+from pipeline.params import GuidedDistillation, MeanTeacher, Params, Supervised
+from pipeline.params_file import load_params
+
+PRESETS = {"coco-guided": 368_750, "cityscapes-guided": 90_000}  # steps on all masks, as published
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def preset(request: pytest.FixtureRequest, root: Path) -> tuple[Params, int]:
+    return load_params(root / "presets" / f"{request.param}.yaml"), PRESETS[request.param]
+
+
+def supervised(params: Params, run: str) -> Supervised:
+    settings = params.methods[params.trained[run].settings]
+    assert isinstance(settings, Supervised)
+    return settings
+
+
+def test_both_taught_methods_have_the_released_constants(preset: tuple[Params, int]) -> None:
+    params, steps = preset
+    taught = [row for row in params.methods.values() if isinstance(row, GuidedDistillation | MeanTeacher)]
+    assert len(taught) == 2
+    for row in taught:
+        assert (row.burn_in, row.teacher_momentum, row.unlabelled_weight) == (50_000, 0.9996, 2.0)
+        assert (row.pseudo_masks.class_threshold, row.pseudo_masks.area_threshold) == (0.7, 5.0)
+        assert (row.train.steps, row.train.repeat_threshold) == (steps, 10.0)
+
+
+def test_every_training_has_mask2formers_recipe(preset: tuple[Params, int]) -> None:
+    params, full = preset
+    for row in params.methods.values():
+        train = row.train
+        assert (train.optimizer, train.learning_rate, train.backbone_rate) == ("adamw", 1e-4, 0.1)
+        assert (train.weight_decay, train.norm_weight_decay, train.clip_norm) == (0.05, 0.0, 0.01)
+        assert (train.batch_size, train.warmup_steps) == (16, 0)
+        if train.schedule == "step":
+            assert train.milestones == pytest.approx((train.steps * 8 / 9, train.steps * 26 / 27), abs=1)
+        else:
+            assert (train.schedule, train.poly_power, full) == ("poly", 0.9, 90_000)
+    for model in params.models.values():
+        assert (model.queries, model.decoder_layers, model.losses.points) == (100, 9, 12_544)
+
+
+def test_each_share_has_a_row_of_each_kind_that_fits(preset: tuple[Params, int]) -> None:
+    params, _ = preset
+    pairs = {(row.model, row.labels) for row in params.distilled.values()}
+    assert pairs == {(model, labels) for model in params.models for labels in params.splits}
+    for row in params.distilled.values():
+        teacher = params.runs[row.teacher]
+        assert (teacher.method, teacher.labels, teacher.model, teacher.oracle) == (
+            "supervised",
+            row.labels,
+            row.model,
+            row.oracle,
+        )
+        assert params.runs[row.oracle].labels == "masks"
+    means = {row.labels for row in params.runs.values() if row.method == "mean_teacher"}
+    assert means == set(params.splits)
+
+
+def test_steps_at_a_share_are_those_of_all_masks_times_its_root(
+    preset: tuple[Params, int], root: Path
+) -> None:
+    params, full = preset
+    recipes = (root / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for row in params.distilled.values():
+        share = params.splits[row.labels].percent / 100
+        steps = supervised(params, row.teacher).train.steps
+        assert steps == pytest.approx(full * math.sqrt(share), abs=250)
+        assert f"{steps:,}" in recipes
+    assert supervised(params, next(iter(params.distilled.values())).oracle).train.steps == full
+
+
+def test_shares_of_coco_are_the_published_ones(root: Path) -> None:
+    splits = load_params(root / "presets" / "coco-guided.yaml").splits.values()
+    assert {(row.rule, row.pool) for row in splits} == {("uniform", "all")}
+    assert [split_size(row.percent, 118_287) for row in splits] == [473, 1182, 2365, 5914, 11_828]
