@@ -173,7 +173,7 @@ SPLIT_ROWS = {  # name: title, method, percent, AP; the first is the oracle
 def make_split_row(name: str) -> Row:
     """One of SPLIT_ROWS with what the report shows of it."""
     title, method, percent, ap = SPLIT_ROWS[name]
-    few, images = percent < 100, round(15 * percent)
+    few, images, taught = percent < 100, round(15 * percent), method != "supervised"
     labels = f"masks_{percent:g}" if few else "masks"
     settings = {
         "run": {"title": title, "settings": method, "labels": labels, "backbone": "start"},
@@ -202,6 +202,8 @@ def make_split_row(name: str) -> Row:
         labelled_images=images,
         labelled_objects=round(53.46 * percent),
         train_images=images,
+        unlabelled_images=1500 if taught else None,
+        network="student" if taught else "",
         params_million=1.2,
         settings=settings,
         environment={"torch": "2.15.0"},
