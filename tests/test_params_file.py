@@ -95,7 +95,7 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         (
             "labels: masks",
             "labels: mask",
-            ["runs.oracle.labels", "'mask'", "mal_masks, mal_masks_unrefined, masks, masks_4, val"],
+            ["runs.oracle.labels", "'mask'", "mal_masks, mal_masks_unrefined, masks, masks_20, masks_4, val"],
         ),
         ("labels: masks", "labels: boxes", ["runs.oracle.labels", "boxes", "supervised trains on masks"]),
         ("oracle: oracle", "oracle: nobody", ["runs.oracle.oracle", "'nobody'"]),
