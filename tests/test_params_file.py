@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.params import Detectron2, Split
+from pipeline.params import AutoLabeler, CrfBaseline, Detectron2, Mal, Split, WeightFile
 from pipeline.params_file import load_params
-from tests.workflow.repository import add_splits, add_weight_file, copy_pipeline, edit, train_on
+from pipeline.workflow.dag import find_leaks, read_dag
+from tests.workflow.repository import add_splits, add_weight_file, copy_pipeline, edit, start_from, train_on
 
 
 def edited(root: Path, tmp_path: Path, old: str, new: str) -> Path:
@@ -226,6 +227,59 @@ def test_a_whole_network_is_a_start_of_its_architecture_alone(root: Path, tmp_pa
     )
     with pytest.raises(UserError, match=message):
         load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("run", "labels", "accepted"),
+    [
+        ("mask2former", "masks", True),
+        ("mask2former_4", "masks_4", False),
+        ("mask2former_mal", "mal_masks", False),
+    ],
+)
+def test_only_a_run_on_all_masks_starts_from_a_network_that_masks_trained(
+    root: Path, tmp_path: Path, run: str, labels: str, accepted: bool
+) -> None:
+    """By the check of params.yaml, and by the walk where that check is not asked."""
+    copy_pipeline(root, tmp_path)
+    row = "{architecture: small, path: data/whole.pth, content: mask2former}"
+    edit(tmp_path, "weight_files: {}", f"weight_files:\n  whole: {row}")
+    start_from(tmp_path, run, "whole")
+    if accepted:
+        params = load_params(tmp_path / "params.yaml")
+        assert find_leaks(read_dag(tmp_path), params) == []
+        return
+    with pytest.raises(UserError, match=rf"runs\.{run}\.backbone: whole .* and {labels} are not those"):
+        load_params(tmp_path / "params.yaml")
+    sound = load_params(root / "params.yaml")
+    start = WeightFile(architecture="small", path="data/whole.pth", content="mask2former")
+    unchecked = sound.model_copy(update={"weight_files": {"whole": start}})
+    way = f"train@{run} <- weight_files@whole depends on data/whole.pth"
+    assert any(leak.endswith(way) for leak in find_leaks(read_dag(tmp_path), unchecked))
+
+
+def test_a_teacher_has_the_start_of_its_student(root: Path, tmp_path: Path) -> None:
+    copy_pipeline(root, tmp_path)
+    edit(tmp_path, "\nbackbones:\n", "\nbackbones:\n  cold: {kind: random, architecture: small}\n")
+    start_from(tmp_path, "guided_4", "cold")
+    with pytest.raises(UserError, match="has the backbone shapes_pretrained, and this row cold"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_the_crf_row_refines_as_the_labeler_does(root: Path) -> None:
+    params = load_params(root / "params.yaml")
+    row, labeling = params.baselines["ellipse_crf"], params.predict.labeling
+    labeler = params.runs["mal"]
+    model, settings = params.models[labeler.model], params.methods[labeler.settings]
+    assert isinstance(row, CrfBaseline)
+    assert isinstance(model, AutoLabeler)
+    assert isinstance(settings, Mal)
+    assert labeling.refine == "dense_crf"
+    assert (row.dense_crf, row.crop_size, row.expand) == (
+        labeling.dense_crf,
+        model.crop_size,
+        settings.test_expand,
+    )
 
 
 @pytest.mark.parametrize(("run", "old", "accepted"), [("oracle", "masks", True), ("boxinst", "boxes", False)])

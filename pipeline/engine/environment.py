@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import version
 
 import timm
 import torch
@@ -20,6 +21,8 @@ def environment() -> dict[str, str]:
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "timm": timm.__version__,
+        "transformers": version("transformers"),  # not imported here: that takes a second
+        "accelerate": version("accelerate"),
         "device": device,
         "system": platform.system(),
     }

@@ -78,11 +78,20 @@ def _check_model(params: Params, key: str, run: Trained) -> None:
             f"{key}.backbone: {run.backbone} holds a whole {start.content},"
             f" and the architecture of {run.model} is {model.architecture}"
         )
+    if isinstance(start, WeightFile) and start.content != "backbone" and not _on_all_masks(params, run):
+        raise ValueError(
+            f"{key}.backbone: {run.backbone} holds a whole {start.content}, which masks have trained;"
+            f" only a run on the masks of all images may start from it, and {run.labels} are not those"
+        )
     if model.backbone != start.architecture:
         raise ValueError(
             f"{key}.backbone: {run.backbone} is for {start.architecture},"
             f" and the model {run.model} has {model.backbone}"
         )
+
+
+def _on_all_masks(params: Params, run: Trained) -> bool:
+    return params.supervision(run.labels) == "masks" and run.labels not in params.partial
 
 
 def check_teacher(params: Params, key: str, run: Distilled) -> None:
@@ -93,7 +102,7 @@ def check_teacher(params: Params, key: str, run: Distilled) -> None:
         raise ValueError(
             f"{key}.teacher: {run.teacher} is trained by {teacher.method}; name a run of supervised"
         )
-    for name in ("model", "labels"):
+    for name in ("model", "labels", "backbone"):
         own, other = getattr(run, name), getattr(teacher, name)
         if own != other:
             raise ValueError(f"{key}.teacher: {run.teacher} has the {name} {other}, and this row {own}")

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 
 from pipeline.report.comparison import Cell, headline_difference
 from pipeline.report.data import Difference, ReportData, Row
-from pipeline.report.series import Series, labelled_share, trained
+from pipeline.report.series import Series, labelled_share, start, trained
 from pipeline.report.words import OTHERS, number, percentage, quoted, signed, span
 
 
 def supervised_twin(data: ReportData, row: Row) -> Row | None:
-    """The row that trains the same model on the same labels and on nothing else; None for such a row."""
+    """The row that trains the same model from the same start on the same labels and on nothing else; None for such a row."""
     if row.method == "supervised":
         return None
     return next(
         (
             other
             for other in trained(data)
-            if (other.method, other.labels, other.model) == ("supervised", row.labels, row.model)
+            if other.method == "supervised"
+            and (other.labels, other.model, start(other)) == (row.labels, row.model, start(row))
         ),
         None,
     )

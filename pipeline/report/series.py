@@ -36,14 +36,13 @@ def all_series(data: ReportData) -> list[Series]:
     """The series, those of one model together; none unless one of them has two different shares.
 
     Rows belong to one series if method, model, start, the rule of their split and all settings but the
-    length of training are the same.  It ends with a row of that method and model on all images, if there is
-    one: their oracle, or one with their settings.  Series that differ in model and start alone have one slot.
+    length of training are the same.  It ends with a row of that method, model and start on all images, if there
+    is one: their oracle, or one with their settings.  Series that differ in model and start alone have one slot.
     """
     kinds: dict[str, list[Row]] = {}
     for row in trained(data):
         if row.is_partial:
-            start = row.settings["run"].get("backbone")
-            kinds.setdefault(repr((_way(row), row.model, start)), []).append(row)
+            kinds.setdefault(repr((_way(row), row.model, start(row))), []).append(row)
     groups = [group for rows in kinds.values() for group in _told_apart(rows)]
     models = list(dict.fromkeys(group[0].model for group in groups))
     groups.sort(key=lambda group: models.index(group[0].model))
@@ -61,6 +60,11 @@ def by_model(found: Sequence[Series]) -> dict[str, list[Series]]:
     for item in found:
         models.setdefault(item.model, []).append(item)
     return models
+
+
+def start(row: Row) -> str:
+    """The row of `backbones` or `weight_files` that a row starts from; "" if that is not known."""
+    return str(row.settings.get("run", {}).get("backbone", ""))
 
 
 def trained(data: ReportData) -> list[Row]:
@@ -101,6 +105,7 @@ def _whole(data: ReportData, group: Sequence[Row]) -> list[Row]:
         row
         for row in trained(data)
         if (row.method, row.model, row.supervision) == (first.method, first.model, first.supervision)
+        and start(row) == start(first)
         and not (row.is_partial or row.through)
     ]
     ends = [row for row in same if row.name in oracles]

@@ -75,11 +75,12 @@ def dependencies(dag: Dag) -> dict[str, set[str]]:
 
 
 def mask_files(params: Params) -> set[str]:
-    """Every file or folder of the benchmark that holds masks."""
+    """Every file or folder that holds masks, or a whole network that masks have trained."""
     data = f"data/{params.benchmark}"
     files = {f"{data}/prepared/annotations"}
     files |= {f"{data}/labels/{name}" for name, labels in params.labels.items() if labels.kind == "masks"}
     files |= {f"{data}/labels/{name}" for name in params.partial}
+    files |= {row.path for row in params.weight_files.values() if row.content != "backbone"}
     for folder in params.import_coco.values():
         files |= {folder.train_json, folder.val_json}
     for cityscapes in params.import_cityscapes.values():

@@ -46,6 +46,14 @@ def add_weight_file(repository: Path, path: str) -> None:
     edit(repository, f"{row}shapes_pretrained", f"{row}own")
 
 
+def start_from(repository: Path, run: str, start: str) -> None:
+    """Give a run of the demo another row of backbones or weight_files."""
+    path = repository / "params.yaml"
+    head, tail = path.read_text(encoding="utf-8").split(f"\n  {run}:\n    title", 1)
+    tail = tail.replace("backbone: shapes_pretrained\n", f"backbone: {start}\n", 1)
+    path.write_text(f"{head}\n  {run}:\n    title{tail}", encoding="utf-8")
+
+
 def add_sam(repository: Path, weights: str) -> None:
     """A baseline `prompted` of Segment Anything with its weights in the folder `weights`."""
     row = f"title: SAM, detections: boxinst, oracle: oracle, weights: {weights}, device: auto"
