@@ -40,37 +40,40 @@ class Case:
     rounds: int
 
 
+def demo(points: int, rounds: int) -> Case:
+    """The demo's network and batch, with more points than it has (256) or not."""
+    model = small_mask2former(
+        hidden_channels=64,
+        encoder_ffn_channels=128,
+        decoder_ffn_channels=256,
+        queries=20,
+        losses={**PUBLISHED_LOSSES.model_dump(), "points": points},
+    )
+    return Case(model, side=96, counts=(4, 3, 5, 4, 2, 3, 4, 3), rounds=rounds)
+
+
+def published() -> Case:
+    """The published R-50 on images of 256 pixels."""
+    model = small_mask2former(
+        backbone="resnet50",
+        frozen_batchnorm=True,
+        hidden_channels=256,
+        heads=8,
+        encoder_layers=6,
+        decoder_layers=9,
+        encoder_ffn_channels=1024,
+        decoder_ffn_channels=2048,
+        queries=100,
+        losses=PUBLISHED_LOSSES.model_dump(),
+    )
+    return Case(model, side=256, counts=(7, 7), rounds=2)
+
+
 CASES = {
-    "small": Case(
-        small_mask2former(
-            hidden_channels=64,
-            encoder_layers=2,
-            encoder_ffn_channels=128,
-            decoder_ffn_channels=256,
-            queries=20,
-            losses={**PUBLISHED_LOSSES.model_dump(), "points": 784},
-        ),
-        side=96,
-        counts=(4, 3, 5, 4, 2, 6, 4, 4),
-        rounds=15,
-    ),
-    "r50": Case(
-        small_mask2former(
-            backbone="resnet50",
-            frozen_batchnorm=True,
-            hidden_channels=256,
-            heads=8,
-            encoder_layers=6,
-            decoder_layers=9,
-            encoder_ffn_channels=1024,
-            decoder_ffn_channels=2048,
-            queries=100,
-            losses=PUBLISHED_LOSSES.model_dump(),
-        ),
-        side=256,
-        counts=(7, 7),
-        rounds=2,
-    ),
+    "demo, 256 points": demo(256, rounds=21),
+    "demo, 784 points": demo(784, rounds=21),
+    "demo, 12544 points": demo(12544, rounds=5),
+    "R-50, 12544 points": published(),
 }
 
 

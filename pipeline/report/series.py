@@ -36,8 +36,9 @@ def all_series(data: ReportData) -> list[Series]:
     """The series, those of one model together; none unless one of them has two different shares.
 
     Rows belong to one series if method, model, start, the rule of their split and all settings but the
-    length of training are the same.  It ends with a row of that method, model and start on all images, if there
-    is one: their oracle, or one with their settings.  Series that differ in model and start alone have one slot.
+    length of training are the same.  It ends with a row of that method, model and start on all images, if
+    there is one: their oracle, or one with their settings.  Series that differ in model and start alone
+    have one slot.
     """
     kinds: dict[str, list[Row]] = {}
     for row in trained(data):

@@ -15,6 +15,7 @@ from tests.mutations import load_modules
 from tests.toy_instances import drawn as drawn_sample
 
 MODULES = {  # in the order of their imports
+    "structures": "pipeline.structures",
     "dice": "pipeline.methods.dice",
     "points": "pipeline.methods.mask2former.points",
     "matching": "pipeline.methods.mask2former.matching",
@@ -125,7 +126,7 @@ def check_boxes(code, load):
     masks = torch.zeros(4, 9, 12, dtype=torch.bool)
     masks[0, 2:5, 3:10] = masks[1, 2:5, 3:10] = masks[2, 6:9, 0:4] = True
     masks[1, 3, 4] = False
-    assert code.inference.mask_boxes(masks).tolist() == [[3, 2, 10, 5], [3, 2, 10, 5], [0, 6, 4, 9], [0] * 4]
+    assert code.structures.mask_boxes(masks).tolist() == [[3, 2, 10, 5], [3, 2, 10, 5], [0, 6, 4, 9], [0] * 4]
     classes = torch.tensor([[0.3, 0.1], [0.2, 0.4], [0.9, 0.05], [0.9, 0.9]])
     boxes = torch.tensor([[4.0, 2, 12, 5], [0, 7, 4, 9], [10, 7, 12, 9]])
     filled = code.inference._masks_in_boxes(classes, masks, boxes)
@@ -222,8 +223,8 @@ MUTATIONS = [
     ("instances", "inference", "min(limit, classes.numel())", "min(limit, len(classes))"),
     ("instances", "inference", "% classes.shape[1]", "% (classes.shape[1] + 1)"),
     ("instances", "inference", "order[scores[order] > 0]", "order"),
-    ("boxes", "inference", "places + 1", "places"),
-    ("boxes", "inference", "torch.minimum(low, high)", "low"),
+    ("boxes", "structures", "places + 1", "places"),
+    ("boxes", "structures", "torch.minimum(low, high)", "low"),
     ("boxes", "inference", "classes.amax(dim=1)", "(-classes).amax(dim=1)"),
     ("boxes", "inference", "clip_masks(masks[best], boxes)", "masks[best]"),
     ("boxes", "inference", "likely[overlaps.argmax(dim=1)]", "overlaps.argmax(dim=1)"),
