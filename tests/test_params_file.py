@@ -305,6 +305,11 @@ GUIDED = "guided_distillation\n    model: mask2former_small\n    labels: masks_4
     ("old", "new", "expected"),
     [
         ("burn_in: ", "burn_in: 0  # ", "methods.mean_teacher.burn_in: 0 is not allowed: .*greater than 0"),
+        (
+            "burn_in: ",
+            "burn_in: 1400  # ",
+            "methods.mean_teacher: burn_in 1400 must be less than the 1400 steps: until then there is no",
+        ),
         ("teacher: mask2former_4", "teacher: nobody", "distilled.guided_4.teacher: 'nobody' is not defined"),
         ("teacher: mask2former_4", "teacher: boxinst", "guided_4.teacher: boxinst is trained by boxinst"),
         ("teacher: mask2former_4", "teacher: guided_4", "guided_4.teacher: 'guided_4' is not defined"),

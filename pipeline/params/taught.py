@@ -46,6 +46,15 @@ class MeanTeacher(Taught):
 
     kind: Literal["mean_teacher"]
 
+    @model_validator(mode="after")
+    def _ends_its_burn_in(self) -> Self:
+        if self.train.duration == "steps" and self.burn_in >= self.train.steps:
+            raise ValueError(
+                f"burn_in {self.burn_in} must be less than the {self.train.steps} steps: until then there is"
+                " no teacher"
+            )
+        return self
+
 
 class GuidedDistillation(Taught):
     """Guided Distillation (arXiv 2308.02668): in the burn-in a network that is trained already teaches."""

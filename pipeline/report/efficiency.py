@@ -11,7 +11,7 @@ from pipeline.report.words import OTHERS, number, percentage, quoted, signed, sp
 
 
 def supervised_twin(data: ReportData, row: Row) -> Row | None:
-    """The row that trains the same model from the same start on the same labels alone; None for such a row."""
+    """The row that trains the same model and start on the same labels alone; None for such a row."""
     if row.method == "supervised":
         return None
     return next(

@@ -20,7 +20,7 @@ class StagePyramid(nn.Module):
     """The maps of a backbone's stages; further ones by convolutions of stride 2, each of the map before it.
 
     channels: of the maps, fine to coarse.  A Swin's maps are normalised first, as usual for detection.
-    Raises ValueError when the backbone lacks the finest stride.
+    Raises UserError when the backbone lacks the finest stride.
     """
 
     def __init__(self, name: str, backbone: Backbone, strides: Sequence[int], hidden_channels: int) -> None:
@@ -29,9 +29,11 @@ class StagePyramid(nn.Module):
         self.strides = [stride for stride in strides if stride in backbone.channels]
         own = len(self.strides)
         if not own or list(strides[:own]) != self.strides:
-            raise ValueError(
-                f"feature_strides {list(strides)} do not start with strides of the backbone,"
-                f" which has {sorted(backbone.channels)}"
+            raise UserError(
+                "params.yaml",
+                name,
+                f"feature_strides {list(strides)} do not start with strides of the backbone",
+                f"it has {sorted(backbone.channels)}",
             )
         self.channels = [backbone.channels[stride] for stride in self.strides]
         swin = name != SMALL and is_model_in_modules(name, ("swin_transformer",))

@@ -72,8 +72,24 @@ def test_the_teacher_guides_until_it_becomes_the_student(root: Path, batch: list
             parameter += 1.0
     method.losses(batch, BURN_IN + 1)
     for before, after in zip(student, state(networks.teacher), strict=True):
-        if not torch.equal(before, after):  # the constants of the input are no parameters
-            torch.testing.assert_close(after, before + 0.1, rtol=0, atol=1e-5)
+        torch.testing.assert_close(after, before + 0.1, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mean_teacher", "guided_distillation"])
+def test_the_teacher_moves_before_it_labels(root: Path, batch: list[Pair], kind: str) -> None:
+    networks = (method := make_method(root, settings(root, kind))).networks
+    networks.train()
+    labelled_by: list[Tensor] = []
+    networks.teacher.register_forward_pre_hook(
+        lambda teacher, _: labelled_by.append(next(teacher.parameters()).detach().clone())
+    )
+    student = next(networks.student.parameters())
+    method.losses(batch, BURN_IN)
+    assert torch.equal(labelled_by[-1], student)
+    with torch.no_grad():
+        student += 1.0
+    method.losses(batch, BURN_IN + 1)
+    torch.testing.assert_close(labelled_by[-1], student - 0.9, rtol=0, atol=1e-5)
 
 
 def test_the_student_alone_has_gradients(root: Path, batch: list[Pair]) -> None:

@@ -242,5 +242,5 @@ def test_what_does_not_fit_the_backbone_is_refused_in_one_line(changes: dict[str
 
 
 def test_a_backbone_without_the_finest_stride_is_named() -> None:
-    with pytest.raises(ValueError, match="do not start with strides of the backbone"):
+    with pytest.raises(UserError, match="do not start with strides of the backbone"):
         build(backbone=SWIN, feature_strides=(2, 4, 8, 16))
