@@ -50,6 +50,35 @@ def test_every_training_has_mask2formers_recipe(preset: tuple[Params, int]) -> N
         assert (model.queries, model.decoder_layers, model.losses.points) == (100, 9, 12_544)
 
 
+def test_images_are_changed_as_in_the_release(preset: tuple[Params, int]) -> None:
+    params, full = preset
+    for row in params.methods.values():
+        seen = row.augmentation
+        assert (seen.horizontal_flip, seen.vertical_flip, seen.transpose) == (0.5, 0.0, 0.0)
+        if full == PRESETS["coco-guided"]:  # large-scale jitter
+            assert (seen.short_sides, seen.max_side, seen.scale_range) == ((1024,), 1024, (0.1, 2.0))
+            assert (seen.crop, seen.pad_value, seen.colors) == ((1024, 1024), 128, "as_they_are")
+        else:
+            assert seen.short_sides == tuple(1024 * tenths // 10 for tenths in range(5, 21))
+            assert (seen.max_side, seen.scale_range) == (4096, (1.0, 1.0))
+            assert (seen.crop, seen.colors) == ((512, 1024), "ssd")
+        if isinstance(row, GuidedDistillation | MeanTeacher):
+            strong = row.disturbance
+            assert (strong.jitter, strong.jitter_probability) == ((0.4, 0.4, 0.4, 0.1), 0.8)
+            assert (strong.grey_probability, strong.blur_probability) == (0.2, 0.5)
+            assert strong.blur_radius == (0.1, 2.0)
+
+
+def test_networks_are_as_published(preset: tuple[Params, int]) -> None:
+    params, full = preset
+    for model in params.models.values():
+        losses = model.losses
+        assert (losses.class_weight, losses.mask_weight, losses.dice_weight) == (2.0, 5.0, 5.0)
+        assert (losses.no_object_weight, losses.oversample, losses.importance) == (0.1, 3.0, 0.75)
+        assert model.drop_path == (0.3 if "swin" in model.backbone else 0.0)
+        assert model.frozen_batchnorm == ("resnet" in model.backbone and full == PRESETS["coco-guided"])
+
+
 def test_each_share_has_a_row_of_each_kind_that_fits(preset: tuple[Params, int]) -> None:
     params, _ = preset
     pairs = {(row.model, row.labels) for row in params.distilled.values()}
@@ -78,6 +107,11 @@ def test_steps_at_a_share_are_those_of_all_masks_times_its_root(
         assert steps == pytest.approx(full * math.sqrt(share), abs=250)
         assert f"{steps:,}" in recipes
     assert supervised(params, next(iter(params.distilled.values())).oracle).train.steps == full
+
+
+def test_shares_of_cityscapes_are_the_published_ones(root: Path) -> None:
+    splits = load_params(root / "presets" / "cityscapes-guided.yaml").splits.values()
+    assert [row.percent for row in splits] == [5.0, 10.0, 20.0, 30.0]
 
 
 def test_shares_of_coco_are_the_published_ones(root: Path) -> None:

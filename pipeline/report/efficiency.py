@@ -58,16 +58,26 @@ def _cells(data: ReportData, row: Row) -> list[Cell]:
         Cell(percentage(labelled_share(row)), count, row.labelled_fraction),
         Cell(drawn, value=row.labelled_objects),
         Cell(number(row.score), span(row.interval), row.score),
-        _points(headline_difference(data, row.name, twin.name) if twin else None),
-        _points(headline_difference(data, row.name, oracle)),
+        _points(data, headline_difference(data, row.name, twin.name) if twin else None),
+        _points(data, headline_difference(data, row.name, oracle)),
     ]
 
 
-def _points(item: Difference | None) -> Cell:
+def _points(data: ReportData, item: Difference | None) -> Cell:
     if item is None:
         return Cell("–")
     noise = ", within noise" if item.within_noise else ""
-    return Cell(signed(item.difference), f"{span(item.interval)}{noise}", item.difference)
+    lengths = _lengths(data.row(item.first), data.row(item.second))
+    return Cell(signed(item.difference), f"{span(item.interval)}{noise}{lengths}", item.difference)
+
+
+def _lengths(row: Row, other: Row) -> str:
+    """How long the two were trained, "" if it is equally long: ", 1,600 steps against 1,000"."""
+    own, others = (item.settings.get("method", {}).get("train", {}) for item in (row, other))
+    unit = own.get("duration")
+    if not unit or unit != others.get("duration") or own["steps"] == others["steps"]:
+        return ""
+    return f", {own['steps']:,} {unit} against {others['steps']:,}"
 
 
 def efficiency_text(data: ReportData, found: Sequence[Series]) -> str:
@@ -98,4 +108,5 @@ def _gain(data: ReportData, row: Row) -> str:
         return ""
     inside = f" (95 % interval {span(item.interval)})" if item.interval else ""
     noise = ", within the noise" if item.within_noise else ""
-    return f"{quoted(row)} {signed(item.difference)} points{inside}{noise}"
+    lengths = _lengths(row, twin) if twin else ""
+    return f"{quoted(row)} {signed(item.difference)} points{inside}{noise}{lengths}"

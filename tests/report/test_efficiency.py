@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from made_up import SPLIT_ROWS, make_split_data, make_split_row
 
+from pipeline.report.data import ReportData, Row
 from pipeline.report.efficiency import efficiency_text, headings, series_lines, supervised_twin
 from pipeline.report.series import all_series
 
@@ -41,6 +42,29 @@ def test_a_line_says_how_a_row_stands_to_its_twin_and_to_its_oracle() -> None:
     assert teacher["Against supervised"].note == "−0.6 to 5.5, within noise"
     assert [cell.text for cell in lines["few_4"][-2:]] == ["–", "−23.5"]
     assert [cell.text for cell in lines["full"][-2:]] == ["–", "–"]
+
+
+def test_unequal_lengths_of_training_are_said() -> None:
+    def lasting(name: str, steps: int) -> Row:
+        row = DATA.row(name)
+        method = {**row.settings.get("method", {}), "train": {"duration": "steps", "steps": steps}}
+        return replace(row, settings={**row.settings, "method": method})
+
+    def with_steps(steps: dict[str, int]) -> ReportData:
+        rows = [lasting(row.name, steps.get(row.name, 1000)) for row in DATA.rows]
+        return replace(DATA, rows=tuple(rows))
+
+    longer = with_steps({"guided_4": 1600})
+    cells = next(
+        cells for _, row, cells in series_lines(longer, all_series(longer)) if row.name == "guided_4"
+    )
+    assert cells[3].note == "7.3 to 13.4, 1,600 steps against 1,000"
+    assert cells[4].note.endswith(", 1,600 steps against 1,000")
+    assert "(95 % interval 7.3 to 13.4), 1,600 steps against 1,000;" in efficiency_text(
+        longer, all_series(longer)
+    )
+    equal = with_steps({})
+    assert "steps against" not in efficiency_text(equal, all_series(equal))
 
 
 def test_the_text_says_where_lines_begin_and_end_and_what_the_twins_lack() -> None:
