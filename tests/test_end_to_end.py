@@ -27,11 +27,11 @@ MICRO = {
     "steps: 800": "steps: 4",
     "steps: 1300": "steps: 6",
     "steps: 500": "steps: 6",
-    "steps: 600": "steps: 6",
+    "steps: 1400": "steps: 6",
     "percent: 4.0": "percent: 25.0",
-    "burn_in: 300 ": "burn_in: 3 ",
-    "points: 784": "points: 32",
-    "class_threshold: 0.7": "class_threshold: 0.1",
+    "burn_in: 600 ": "burn_in: 3 ",
+    "points: 256": "points: 32",
+    "class_threshold: 0.9": "class_threshold: 0.1",
     "batch_size: 8\n      optimizer": "batch_size: 2\n      optimizer",
     "batch_size: 16\n      optimizer": "batch_size: 2\n      optimizer",
     "warmup_steps: 50": "warmup_steps: 2",
@@ -88,7 +88,7 @@ class TestPipeline:
             rows = {row["run"]: row for row in csv.DictReader(file)}
         trained = {"oracle", "boxinst", "projection", "mal", "condinst_mal", "mask_rcnn", "mask_rcnn_mal"}
         taught = {"mean_teacher_4", "guided_4"}
-        trained |= {"mask2former", "mask2former_4"} | taught
+        trained |= {"mask2former", "mask2former_20", "mask2former_4", "mask2former_mal"} | taught
         teachers = {f"{name}.teacher" for name in taught}
         assert set(rows) == trained | teachers | {"fill", "ellipse", "two_means", "grabcut", "ellipse_crf"}
         assert {rows[name]["labelled_fraction"] for name in taught | teachers} == {"0.25"}
