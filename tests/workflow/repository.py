@@ -25,6 +25,15 @@ def edit(repository: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+def edited(root: Path, folder: Path, old: str, new: str) -> Path:
+    """The demo's params.yaml with the first `old` replaced by `new`, in `folder`; returns its path."""
+    text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
+    assert old in text
+    path = folder / "params.yaml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
 def import_from(repository: Path, table: str, row: str) -> None:
     """Take the dataset from a row `mine` of import_coco or import_cityscapes, in place of the scenes."""
     path = repository / "params.yaml"
