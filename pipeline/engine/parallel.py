@@ -1,49 +1,171 @@
-"""One function over many items on several processes: the map for per-image CPU work."""
+"""One function over many items on several processes or machines: the map for per-image CPU work."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 
+from pipeline.engine.cluster import cluster
 from pipeline.engine.progress import Progress
+from pipeline.errors import UserError
+from pipeline.params import Executor
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+HERE = Executor(address="")
+ALONE_SECONDS = 0.5  # about what it takes to start a process
+BATCH_SECONDS = 0.2  # much beside what passing a batch takes, little to wait for or to lose
+MOST_ITEMS = 64  # per batch
+BATCHES_AHEAD = 4  # per worker: none is idle, and whatever the number of items, few results wait in memory
+
+
+class _Future(Protocol):
+    """A batch under way, in a process or on a cluster: its results, and the seconds that they took."""
+
+    def result(self) -> tuple[list[Any], float]: ...
+    def cancel(self) -> object: ...
+
+
+Workers = tuple[Callable[[Sequence[Any]], _Future], Callable[[], int]]  # hand over a batch; how many work
+
 
 def map_images(
-    function: Callable[[T], R], items: Sequence[T], processes: int, description: str
+    function: Callable[[T], R],
+    items: Sequence[T],
+    processes: int,
+    description: str,
+    executor: Executor = HERE,
 ) -> Iterator[R]:
     """Yield function(item) for every item, in order, while a progress bar runs.
 
-    processes: 1 calls in this process; more start that many, each with one thread.  `function` and the
-    items must then be picklable: a function at the top level of a module, or a `functools.partial` of
-    one.  Nothing is computed before the first result is asked for.  Raises what `function` raises.
+    processes: 1 calls in this process; more start that many, each with one thread, unless all is done before
+    they would have started.  executor: with an address, the workers of a Dask cluster take the place of the
+    processes.  `function` and the items must then be picklable: a function at the top level of a module, or
+    a `functools.partial` of one.  Where an item is calculated must not change its result; it may be
+    calculated again when a machine of a cluster is lost.  Nothing is computed before the first result is
+    asked for.  Raises what `function` raises, and UserError when a process is killed or the cluster cannot
+    be used.
     """
     with Progress(description, len(items), "images") as progress:
-        results = map(function, items) if processes <= 1 else _spread(function, items, processes)
-        for result in results:
+        for result in _results(function, items, processes, description, executor):
             progress.advance()
             yield result
 
 
-def _spread(function: Callable[[T], R], items: Sequence[T], processes: int) -> Iterator[R]:
+def _results(
+    function: Callable[[T], R], items: Sequence[T], processes: int, description: str, executor: Executor
+) -> Iterator[R]:
+    work: Callable[[Sequence[T]], tuple[list[R], float]] = partial(_calculate, function)
+    workers: AbstractContextManager[Workers]
+    if executor.address:
+        workers = cluster(work, executor.address)
+    else:
+        started = time.monotonic()
+        for index, item in enumerate(items):
+            if processes > 1 and time.monotonic() - started > ALONE_SECONDS:
+                items = items[index:]
+                break
+            yield function(item)
+        else:
+            return
+        workers = _pool(work, min(processes, len(items)), _module(function), description)
+    if items:
+        with workers as (submit, count):
+            yield from _in_order(submit, count, items)
+
+
+def _calculate(function: Callable[[T], R], batch: Sequence[T]) -> tuple[list[R], float]:
+    started = time.monotonic()
+    cv2.setNumThreads(1)
+    return [function(item) for item in batch], time.monotonic() - started
+
+
+def _in_order(
+    submit: Callable[[Sequence[T]], _Future], count: Callable[[], int], items: Sequence[T]
+) -> Iterator[Any]:
+    """The results of all items; batches grow or shrink to what takes BATCH_SECONDS."""
+    under_way: deque[_Future] = deque()
+    start, size = 0, 1
+    try:
+        while start < len(items) or under_way:
+            if start < len(items) and len(under_way) < BATCHES_AHEAD * max(1, count()):
+                under_way.append(submit(items[start : start + size]))
+                start += size
+                continue
+            results, seconds = under_way[0].result()
+            under_way.popleft()
+            size = max(1, min(MOST_ITEMS, int(BATCH_SECONDS * len(results) / max(seconds, 1e-6))))
+            yield from results
+    finally:
+        for future in under_way:
+            future.cancel()
+
+
+# --- processes of this machine ------------------------------------------------------------------------
+
+
+@contextmanager
+def _pool(
+    work: Callable[[Sequence[Any]], Any], processes: int, module: str, description: str
+) -> Iterator[Workers]:
+    """Processes that know `work`.  Raises UserError when one of them is killed."""
     # Not a plain fork, which would copy locks of running threads.  The server imports the function's
     # module once, and the workers start as cheap copies of the server.
     context = multiprocessing.get_context("forkserver")
-    target = function.func if isinstance(function, partial) else function
-    context.set_forkserver_preload([__name__, target.__module__])
-    chunk = max(1, min(16, len(items) // (4 * processes)))
-    with context.Pool(min(processes, max(len(items), 1)), _start_worker) as pool:
-        yield from pool.imap(function, items, chunk)
+    context.set_forkserver_preload([__name__, module])
+    pool = ProcessPoolExecutor(processes, context, _start_worker, (work,))
+    try:
+        yield lambda batch: pool.submit(_work_on, batch), lambda: processes
+    except BaseException as error:
+        for process in list((pool._processes or {}).values()):  # terminate_workers(), from Python 3.14 on
+            process.kill()
+        if isinstance(error, BrokenProcessPool):
+            raise UserError(
+                "",
+                description,
+                "a process was killed, as happens when memory runs out",
+                "lower its number of processes in params.yaml",
+            ) from None
+        raise
+    finally:
+        pool.shutdown()
 
 
-def _start_worker() -> None:
+def _module(function: Callable[..., Any]) -> str:
+    return _module(function.func) if isinstance(function, partial) else function.__module__
+
+
+_work: Callable[[Sequence[Any]], Any]  # of a worker: passed once, as it may hold a list of all images
+
+
+def _start_worker(work: Callable[[Sequence[Any]], Any]) -> None:
     """Ctrl-C reaches every process of a terminal: the parent ends its workers itself."""
+    global _work
+    _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its workers, which would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work_on(batch: Sequence[Any]) -> Any:
+    return _work(batch)

@@ -24,6 +24,7 @@ from pipeline.params.comparison import (
     TwoMeans,
 )
 from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, Split, SplitList
+from pipeline.params.executor import Executor
 from pipeline.params.methods import (
     ARCHITECTURES,
     BoxInst,
@@ -68,6 +69,7 @@ __all__ = [
     "Disturbance",
     "Ellipse",
     "Evaluate",
+    "Executor",
     "Fill",
     "GrabCut",
     "GuidedDistillation",

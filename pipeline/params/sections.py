@@ -21,6 +21,7 @@ from pipeline.params.comparison import (
     Trained,
 )
 from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, Split, SplitList
+from pipeline.params.executor import Executor
 from pipeline.params.methods import Method
 from pipeline.params.networks import Model
 from pipeline.params.runs import TAUGHT, check_run, check_teacher, known
@@ -51,6 +52,7 @@ class Params(Section):
     predict: Predict
     separation: tuple[Name, ...]  # labelers whose encoders are scored on val by Eq. 6 of the MAL paper
     evaluate: Evaluate
+    executor: Executor
     report: Report
 
     @model_validator(mode="after")
