@@ -14,7 +14,7 @@ def main() -> None:
     boxes = read_json(layout.labels("val_boxes"))
     for seed in params.trained[row.detections].seeds:
         detections = read_json(layout.predictions(row.detections, seed) / "detections.json")
-        masked, in_boxes = apply_baseline(row, store, detections, boxes)
+        masked, in_boxes = apply_baseline(row, store, detections, boxes, params.executor)
         write_json(layout.predictions(name, seed) / "detections.json", masked, indent=None)
         write_json(layout.predictions(name, seed) / "in_boxes.json", in_boxes, indent=None)
 

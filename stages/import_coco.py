@@ -9,7 +9,7 @@ from pipeline.workflow.stage import open_stage
 
 def main() -> None:
     params, layout, name = open_stage("--name")
-    summary = import_coco(params.import_coco[name], layout.root, layout.prepared)
+    summary = import_coco(params.import_coco[name], layout.root, layout.prepared, params.executor)
     for line in summary["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
 

@@ -23,12 +23,13 @@ from scipy.ndimage import find_objects
 
 from pipeline.data.coco import CheckedCoco
 from pipeline.data.coco_images import FileReport, check_file
-from pipeline.data.file_pool import map_files
 from pipeline.data.findings import Findings
 from pipeline.data.images import ImageRecord, read_inside
 from pipeline.data.masks import encode_window
 from pipeline.data.pixels import ImageError
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
+from pipeline.params import Executor
 
 # The classes that are evaluated as objects.  29 and 30, caravan and trailer, have objects, too, but are not.
 THINGS = {
@@ -46,7 +47,6 @@ WITH_OBJECTS = range(24, 34)
 GROUPS_BELOW = 1000
 
 _IMAGE, _INSTANCES = "_leftImg8bit.png", "_gtFine_instanceIds.png"
-_CHUNK, _FEW = 4, 16  # a frame takes 0.1 s; see map_files
 
 Annotation = dict[str, Any]
 
@@ -59,8 +59,12 @@ class Frame:
     objects: tuple[Annotation, ...] = ()
 
 
-def read_cityscapes(images: Path, annotations: Path, processes: int) -> CheckedCoco:
-    """Read and check a split of Cityscapes; every file is read once, on `processes` processes.
+def read_cityscapes(
+    images: Path, annotations: Path, processes: int, executor: Executor = HERE
+) -> CheckedCoco:
+    """Read and check a split of Cityscapes; every file is read once.
+
+    processes, executor: where; see map_images.
 
     images, annotations: the folders SPLIT below leftImg8bit and gtFine.  Images are numbered from 1 in the
     order of their names, those that cannot be used among them; the id of an annotation is 100 000 times that
@@ -69,7 +73,7 @@ def read_cityscapes(images: Path, annotations: Path, processes: int) -> CheckedC
     """
     names, findings = _frame_names(images, annotations)
     check = partial(read_frame, os.path.realpath(images), os.path.realpath(annotations))
-    frames = map_files(check, names, processes, folder=images, few=_FEW, chunk=_CHUNK)
+    frames = map_images(check, names, processes, "checking images", executor)
     records: list[tuple[ImageRecord, int]] = []
     rows: list[Annotation] = []
     for image_id, (name, frame) in enumerate(zip(names, frames, strict=True), 1):

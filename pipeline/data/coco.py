@@ -18,7 +18,9 @@ from pipeline.data.findings import Findings
 from pipeline.data.images import ImageRecord
 from pipeline.data.lvis import check_lists, class_frequency, known_classes, with_file_names
 from pipeline.data.values import is_id, is_text, show
+from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
+from pipeline.params import Executor
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class CheckedCoco:
     warnings: list[str]
 
 
-def read_coco(json_path: Path, image_folder: Path, processes: int) -> CheckedCoco:
+def read_coco(
+    json_path: Path, image_folder: Path, processes: int, executor: Executor = HERE
+) -> CheckedCoco:
     """Read and check a COCO file; every image file is read once and decoded, on `processes` processes.
 
     Images that cannot be used are left out with their annotations, unusable annotations by themselves, and
@@ -46,7 +50,7 @@ def read_coco(json_path: Path, image_folder: Path, processes: int) -> CheckedCoc
     check_lists(json_path, content["images"])
     check_annotation_types(json_path, content["annotations"])
     findings = Findings(json_path)
-    images = clean_images(json_path, content["images"], image_folder, processes, findings)
+    images = clean_images(json_path, content["images"], image_folder, processes, executor, findings)
     annotations = clean_annotations(content, images, {row["id"] for row in categories}, findings)
     warnings = findings.lines()
     if not images:

@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.data.file_pool import map_files
 from pipeline.data.findings import Findings
 from pipeline.data.images import ImageRecord, is_inside, leaves_folder, read_inside
 from pipeline.data.pixels import ImageError, decode_image
 from pipeline.data.values import is_id, is_number, is_text, show, show_name
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
+from pipeline.params import Executor
 
-CHUNK, FEW = 32, 500  # see map_files
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
@@ -66,7 +66,12 @@ def check_image_types(path: Path, rows: list[Any]) -> None:
 
 
 def clean_images(
-    path: Path, rows: list[dict[str, Any]], folder: Path, processes: int, findings: Findings
+    path: Path,
+    rows: list[dict[str, Any]],
+    folder: Path,
+    processes: int,
+    executor: Executor,
+    findings: Findings,
 ) -> list[tuple[ImageRecord, int]]:
     """The usable images with the CRC-32 of their files, sorted by id; the others go to `findings`.
 
@@ -88,15 +93,17 @@ def clean_images(
                 "put the image itself there",
             )
     named = [row for row in rows if row.get("file_name") is not None]
-    reports = check_files(folder, [row["file_name"] for row in named], processes)
+    reports = check_files(folder, [row["file_name"] for row in named], processes, executor)
     checked = [_image(row, report, findings) for row, report in zip(named, reports, strict=True)]
     return [image for image in checked if image is not None]
 
 
-def check_files(folder: Path, names: list[str], processes: int) -> Iterator[FileReport]:
+def check_files(
+    folder: Path, names: list[str], processes: int, executor: Executor = HERE
+) -> Iterator[FileReport]:
     """Read and decode every file once; reports in the order of `names`, with a progress bar."""
     check = partial(check_file, os.path.realpath(folder))
-    return map_files(check, names, processes, folder=folder, few=FEW, chunk=CHUNK)
+    return map_images(check, names, processes, "checking images", executor)
 
 
 def check_file(folder: str, name: str) -> FileReport:

@@ -13,17 +13,21 @@ from pipeline.data.coco import CheckedCoco, read_coco
 from pipeline.data.images import leaves_folder, write_folder_store
 from pipeline.data.masks import MEDIUM_AREA, SMALL_AREA
 from pipeline.data.values import show_name
+from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
 from pipeline.files import write_json
-from pipeline.params import CityscapesFolder, CocoFolder
+from pipeline.params import CityscapesFolder, CocoFolder, Executor
 
 Coco = dict[str, Any]
 
 
-def import_coco(params: CocoFolder, root: Path, out: Path) -> dict[str, Any]:
+def import_coco(
+    params: CocoFolder, root: Path, out: Path, executor: Executor = HERE
+) -> dict[str, Any]:
     """Check a dataset in COCO format and write `out`: <split>/images.json, annotations, summary.json.
 
-    The images stay where they are.  root: the repository, to which the paths in `params` are relative.
+    The images stay where they are.  root: the repository, to which the paths in `params` are relative;
+    executor: where images are read.
     Returns the summary.  Raises UserError for unusable input; then nothing is written.
     """
     sources = {"train": (params.train_json, params.train_images), "val": (params.val_json, params.val_images)}
@@ -31,18 +35,20 @@ def import_coco(params: CocoFolder, root: Path, out: Path) -> dict[str, Any]:
         for key, path in zip(("json", "images"), paths, strict=True):
             _check_path(f"import_coco: {split}_{key}", path)
     checked = {
-        split: read_coco(root / json, root / images, params.processes)
+        split: read_coco(root / json, root / images, params.processes, executor)
         for split, (json, images) in sources.items()
     }
     return _write_checked(checked, {split: images for split, (_, images) in sources.items()}, out)
 
 
-def import_cityscapes(params: CityscapesFolder, root: Path, out: Path) -> dict[str, Any]:
+def import_cityscapes(
+    params: CityscapesFolder, root: Path, out: Path, executor: Executor = HERE
+) -> dict[str, Any]:
     """Check Cityscapes and write the same files as `import_coco`, with the same arguments and errors."""
     _check_path("import_cityscapes: folder", params.folder)
     folders = {split: params.images(split) for split in ("train", "val")}
     checked = {
-        split: read_cityscapes(root / images, root / params.annotations(split), params.processes)
+        split: read_cityscapes(root / images, root / params.annotations(split), params.processes, executor)
         for split, images in folders.items()
     }
     return _write_checked(checked, folders, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
 CONNECT_SECONDS = 5
 FIRST_WORKER_SECONDS = 10
@@ -30,7 +31,7 @@ class Place(NamedTuple):
 @contextmanager
 def cluster(
     work: Callable[[Sequence[Any]], Any], address: str
-) -> Iterator[tuple[Callable[[Sequence[Any]], Future], Callable[[], int]]]:
+) -> Iterator[tuple[Callable[[Sequence[Any]], Any], Callable[[], int]]]:
     """A function that hands a batch to the cluster, whose future has work(batch); one that counts workers.
 
     Batches of a machine that is lost are calculated on another one.  Raises UserError when dask is not
@@ -40,28 +41,36 @@ def cluster(
     try:
         import dask
         from distributed import KilledWorker
+        from distributed.comm import CommClosedError
     except ImportError:
         raise _error("needs dask, which is not installed", "type: pip install -e '.[cluster]'") from None
-    # What a function holds, as a list of all images, is sent once, which is what the warning asks for.
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-        with _connect(address) as client:
-            here = Place(os.getcwd(), code())
-            # A task, and not scattered data: those would be lost with the machine that holds them.
-            shared = client.submit(_unchanged, work, pure=False)
-            try:
-                yield (
-                    lambda batch: client.submit(_work_on, here, shared, batch, pure=False),
-                    lambda: len(client.nthreads()),
-                )
-            except KilledWorker:
-                raise _error(
-                    "a batch of images killed several workers, as happens when memory runs out",
-                    "give workers more memory, or start fewer per machine",
-                ) from None
-            except CancelledError:
-                raise _error(
-                    f"the scheduler at {address} is gone", "start it and its workers again, then this stage"
-                ) from None
+    # Dask warns of large arguments and advises to send them once, as is done here.
+    quiet = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
+    with quiet, _connect(address) as client:
+        here = Place(os.getcwd(), code())
+        # A task, and not scattered data: those would be lost with the machine that holds them.
+        shared = client.submit(_unchanged, work, pure=False)
+        try:
+            yield (
+                lambda batch: client.submit(_work_on, here, shared, batch, pure=False),
+                lambda: _count_workers(client),
+            )
+        except KilledWorker:
+            raise _error(
+                "a batch of images killed several workers, as happens when memory runs out",
+                "give workers more memory, or start fewer per machine",
+            ) from None
+        except (CancelledError, CommClosedError):
+            raise _error(
+                f"the scheduler at {address} is gone", "start it and its workers again, then this stage"
+            ) from None
+
+
+def _count_workers(client: Client) -> int:
+    try:
+        return len(client.nthreads())
+    except OSError:
+        raise CancelledError from None
 
 
 @contextmanager
@@ -69,6 +78,7 @@ def _connect(address: str) -> Iterator[Client]:
     """A client of a cluster that has at least one worker."""
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it would log is raised
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except OSError:

@@ -98,16 +98,17 @@ def _in_order(
 ) -> Iterator[Any]:
     """The results of all items; batches grow or shrink to what takes BATCH_SECONDS."""
     under_way: deque[_Future] = deque()
-    start, size = 0, 1
+    start, size, ahead = 0, 1, BATCHES_AHEAD
     try:
         while start < len(items) or under_way:
-            if start < len(items) and len(under_way) < BATCHES_AHEAD * max(1, count()):
+            if start < len(items) and len(under_way) < ahead:
                 under_way.append(submit(items[start : start + size]))
                 start += size
                 continue
             results, seconds = under_way[0].result()
             under_way.popleft()
             size = max(1, min(MOST_ITEMS, int(BATCH_SECONDS * len(results) / max(seconds, 1e-6))))
+            ahead = BATCHES_AHEAD * max(1, count())
             yield from results
     finally:
         for future in under_way:

@@ -20,13 +20,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data import cityscapes
 from pipeline.data.cityscapes import THINGS, decode_ids, find_instances, read_cityscapes
 from pipeline.data.coco import CheckedCoco
 from pipeline.data.images import ImageStore
 from pipeline.data.masks import decode
 from pipeline.data.pixels import ImageError
 from pipeline.data.prepare import import_cityscapes
+from pipeline.engine import parallel
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
 from pipeline.labels.unlabelled import read_unlabelled
@@ -95,7 +95,7 @@ def test_objects_groups_and_what_is_not_evaluated(folder: Path) -> None:
 
 def test_several_processes_give_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = read(folder)
-    monkeypatch.setattr(cityscapes, "_FEW", 0)
+    monkeypatch.setattr(parallel, "ALONE_SECONDS", 0.0)
     assert read(folder, processes=2) == alone
 
 

@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 from pipeline.data import coco_images
 from pipeline.data.coco import read_coco
+from pipeline.engine import parallel
 from pipeline.errors import UserError
 from tests.data.coco_folder import HEIGHT, POLYGON, WIDTH, Edit, coco, first, read, without
 
@@ -124,7 +125,7 @@ def test_several_processes_report_the_same_in_the_same_order(
     (folder / "images" / "b.png").write_bytes(b"")
     names = ["a.png", "b.png", "missing.png"] * 30
     alone = list(coco_images.check_files(folder / "images", names, 1))
-    monkeypatch.setattr(coco_images, "FEW", 0)
+    monkeypatch.setattr(parallel, "ALONE_SECONDS", 0.0)
     assert list(coco_images.check_files(folder / "images", names, 2)) == alone
 
 

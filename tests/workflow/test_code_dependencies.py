@@ -19,10 +19,11 @@ from tests.workflow.repository import (
     import_from,
 )
 
-# Code that checks, names, stores and reports, but decides no result.  `params.yaml` itself is tracked by key.
+# Code that checks, names, stores, carries and reports, but decides no result.  `params.yaml` itself is tracked by key.
 PLUMBING = (
     "pipeline/data/findings.py",
     "pipeline/data/values.py",
+    "pipeline/engine/cluster.py",
     "pipeline/engine/progress.py",
     "pipeline/errors.py",
     "pipeline/files.py",
@@ -50,15 +51,14 @@ NOT_RUN = {
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
-        "pipeline/data/file_pool.py",
         "pipeline/data/lvis.py",
+        "pipeline/engine/parallel.py",
     ),
     "backbones": (
         "pipeline/data/cityscapes.py",
         "pipeline/data/coco.py",
         "pipeline/data/coco_annotations.py",
         "pipeline/data/coco_images.py",
-        "pipeline/data/file_pool.py",
         "pipeline/data/lvis.py",
         "pipeline/data/colors.py",
         "pipeline/data/images.py",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.data.masks import Rle, encode
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.methods.baselines import ellipse, fill, grabcut, two_means
 from pipeline.methods.baselines.box_masks import Masks, MasksFromBoxes
 
@@ -69,14 +69,18 @@ def _box_by_box(
 
 
 def apply_baseline(
-    baseline: params.Baseline, store: Images, detections: list[dict[str, Any]], labels: dict[str, Any]
+    baseline: params.Baseline,
+    store: Images,
+    detections: list[dict[str, Any]],
+    labels: dict[str, Any],
+    executor: params.Executor = HERE,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Give a run's detections, and the ground-truth boxes of val, a baseline's masks.
 
     detections: COCO results, of which image_id, category_id, bbox and score are kept; labels: the box
     label file of val (COCO json), in which crowd regions are no objects and get no mask.  Returns detections
     in their order and entries {annotation_id, image_id, segmentation} in the order of the annotations.  The
-    number of processes does not change the result; SAM works in this process alone.
+    number of processes and the executor do not change the result; SAM works in this process alone.
     """
     annotations = [row for row in labels["annotations"] if not row.get("iscrowd")]
     records = [*detections, *annotations]
@@ -85,9 +89,10 @@ def apply_baseline(
         rows[record["image_id"]].append(row)
     jobs = [_Job(image, _xyxy([records[row]["bbox"] for row in rows[image]])) for image in sorted(rows)]
     work = partial(_encoded, store, each_mask(baseline))
-    processes = 1 if baseline.kind == "sam" else baseline.processes
+    processes, where = (1, HERE) if baseline.kind == "sam" else (baseline.processes, executor)
     masks: dict[int, Rle] = {}
-    for job, encoded in zip(jobs, map_images(work, jobs, processes, baseline.title), strict=True):
+    results = map_images(work, jobs, processes, baseline.title, where)
+    for job, encoded in zip(jobs, results, strict=True):
         masks.update(zip(rows[job.image_id], encoded, strict=True))
     kept = ("image_id", "category_id", "bbox", "score")
     found = [
