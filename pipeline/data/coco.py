@@ -34,9 +34,7 @@ class CheckedCoco:
     warnings: list[str]
 
 
-def read_coco(
-    json_path: Path, image_folder: Path, processes: int, executor: Executor = HERE
-) -> CheckedCoco:
+def read_coco(json_path: Path, image_folder: Path, processes: int, executor: Executor = HERE) -> CheckedCoco:
     """Read and check a COCO file; every image file is read once and decoded, on `processes` processes.
 
     Images that cannot be used are left out with their annotations, unusable annotations by themselves, and

@@ -21,9 +21,7 @@ from pipeline.params import CityscapesFolder, CocoFolder, Executor
 Coco = dict[str, Any]
 
 
-def import_coco(
-    params: CocoFolder, root: Path, out: Path, executor: Executor = HERE
-) -> dict[str, Any]:
+def import_coco(params: CocoFolder, root: Path, out: Path, executor: Executor = HERE) -> dict[str, Any]:
     """Check a dataset in COCO format and write `out`: <split>/images.json, annotations, summary.json.
 
     The images stay where they are.  root: the repository, to which the paths in `params` are relative;

@@ -78,7 +78,7 @@ def _connect(address: str) -> Iterator[Client]:
     """A client of a cluster that has at least one worker."""
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it would log is raised
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would log is raised
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except OSError:

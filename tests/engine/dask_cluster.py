@@ -47,7 +47,8 @@ def dask_cluster(root: Path, folder: Path, workers: int, allowed_failures: int =
             while not file.exists():
                 assert processes[0].poll() is None, (folder / "log.txt").read_text()
             with Client(scheduler_file=str(file), timeout=WAIT_SECONDS, set_as_default=False) as client:
-                client.wait_for_workers(workers, timeout=WAIT_SECONDS)
+                if workers:
+                    client.wait_for_workers(workers, timeout=WAIT_SECONDS)
             address = json.loads(file.read_text())["address"]
             yield DaskCluster(Executor(address=address), processes)
         finally:

@@ -9,16 +9,22 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import distributed
+import numpy as np
 import pytest
 
+from pipeline.data.prepare import import_coco
 from pipeline.engine import cluster as module
 from pipeline.engine.cluster import Place
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
-from pipeline.params import Executor, GrabCut
+from pipeline.files import write_json
 from pipeline.methods.baselines.rows import apply_baseline
-from tests.engine.cluster_work import (
+from pipeline.params import CocoFolder, Executor, GrabCut
+from tests.engine.dask_cluster import DaskCluster, dask_cluster
+from tests.engine.map_work import (
+    FileImages,
     die,
     refuse_seven,
     slow_square,
@@ -26,7 +32,6 @@ from tests.engine.cluster_work import (
     square_but_die_once,
     who,
 )
-from tests.engine.dask_cluster import DaskCluster, dask_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +50,48 @@ def test_results_come_in_order_from_both_workers(
     assert "doing: 300/300 images" in capsys.readouterr().err
     workers = {process.pid for process in two_workers.processes[1:]}
     assert set(map_images(who, values[:40], 1, "doing", two_workers.executor)) == workers
+
+
+def test_grabcut_gives_the_same_as_in_processes(two_workers: DaskCluster, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    names, boxes = [f"{number}.png" for number in range(12)], []
+    for number, name in enumerate(names):
+        image = noise.integers(0, 60, (40, 50, 3), dtype=np.uint8)
+        image[7 + number : 17 + number, 10:25, 0] += 180
+        cv2.imwrite(str(tmp_path / name), image)
+        boxes.append({"id": number, "image_id": number, "category_id": 1, "bbox": [7, 5 + number, 21, 15]})
+    store = FileImages(str(tmp_path), tuple(names))
+    row = GrabCut(kind="grabcut", iterations=2, processes=1, title="cut", detections="a", oracle="none")
+    here = apply_baseline(row, store, [], {"annotations": boxes})
+    assert apply_baseline(row, store, [], {"annotations": boxes}, two_workers.executor) == here
+    assert len({str(entry["segmentation"]) for entry in here[1]}) == len(names)
+
+
+def test_an_import_writes_the_same_as_in_this_process(
+    two_workers: DaskCluster, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    rows = []
+    for number in range(1, 9):
+        image = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "data" / "images" / f"{number}.png"), image)
+        rows.append({"id": number, "file_name": f"{number}.png", "width": 30, "height": 20})
+    (tmp_path / "data" / "images" / "3.png").write_bytes(b"no image")
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 9, 9], "area": 81, "iscrowd": 0}
+    coco = {"images": rows, "annotations": [annotation], "categories": [{"id": 1, "name": "thing"}]}
+    write_json(tmp_path / "data" / "all.json", coco)
+    source = {"json": "data/all.json", "images": "data/images"}
+    folder = CocoFolder(
+        **{f"{split}_{key}": path for split in ("train", "val") for key, path in source.items()}, processes=1
+    )
+    for name, executor in (("here", HERE), ("there", two_workers.executor)):
+        assert any(
+            "3.png" in line for line in import_coco(folder, tmp_path, tmp_path / name, executor)["warnings"]
+        )
+    written = [path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.json")]
+    assert len(written) == 5
+    for path in written:
+        assert (tmp_path / "here" / path).read_bytes() == (tmp_path / "there" / path).read_bytes()
 
 
 def test_nothing_to_do_needs_no_cluster() -> None:

@@ -1,14 +1,26 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
+from pipeline.engine import parallel
 from pipeline.engine.parallel import map_images
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
+from tests.engine.map_work import die, sleep_and_tell, who_at_once
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes are started however little work there is."""
+    monkeypatch.setattr(parallel, "ALONE_SECONDS", -1.0)
 
 
 def test_one_process_calls_here(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,14 +31,14 @@ def test_one_process_calls_here(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_several_processes_keep_the_order() -> None:
+def test_several_processes_keep_the_order(at_once: None) -> None:
     values = list(range(101))
     assert list(map_images(partial(math.pow, 2.0), values, 2, "doing")) == [2.0**value for value in values]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_mistake_comes_back_whole(tmp_path: Path, processes: int) -> None:
+def test_a_mistake_comes_back_whole(at_once: None, tmp_path: Path, processes: int) -> None:
     write_json(tmp_path / "good.json", 1)
     results = map_images(read_json, [tmp_path / "good.json", tmp_path / "bad.json"], processes, "doing")
     assert next(results) == 1
@@ -34,6 +46,49 @@ def test_a_mistake_comes_back_whole(tmp_path: Path, processes: int) -> None:
         next(results)
     assert caught.value.file == str(tmp_path / "bad.json")
     assert caught.value.problem == "file not found"
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_told(at_once: None) -> None:
+    with pytest.raises(UserError, match=r"doing: a process was killed.*; lower its number of processes"):
+        list(map_images(die, [1, 2], 2, "doing"))
+
+
+@pytest.mark.slow
+def test_processes_end_at_once_with_whoever_stops_early(at_once: None) -> None:
+    results = map_images(sleep_and_tell, [0.0, 0.0, 3600.0, 3600.0], 2, "doing")
+    pids = {next(results), next(results)}
+    results.close()
+    assert os.getpid() not in pids
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_killed_parent(root: Path, tmp_path: Path) -> None:
+    """Ended by nobody, they would wait for work for ever."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pipeline.engine import parallel\n"
+        "from tests.engine.map_work import sleep_and_tell\n"
+        "if __name__ == '__main__':\n"
+        "    parallel.ALONE_SECONDS = -1.0\n"
+        "    items = [0.0, 0.0, *[0.2] * 10_000]\n"
+        "    for pid in parallel.map_images(sleep_and_tell, items, 2, 'doing'):\n"
+        "        print(pid, flush=True)\n"
+    )
+    command = [sys.executable, str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        workers = [psutil.Process(int(process.stdout.readline())) for _ in range(2)]
+        process.kill()
+        gone, alive = psutil.wait_procs(workers, timeout=60)
+    assert gone
+    assert not alive
+
+
+def test_little_work_is_done_here() -> None:
+    assert list(map_images(who_at_once, [1, 2, 3], 2, "doing")) == [os.getpid()] * 3
 
 
 def test_nothing_to_do() -> None:

@@ -1,4 +1,4 @@
-"""What the workers of tests/engine/test_cluster.py do: they import it by its name."""
+"""What other processes do in the tests of the map: they import it by its name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,23 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.images import read_image
 from pipeline.errors import UserError
+
+
+class FileImages(NamedTuple):
+    """Images by their index; every process reads them itself."""
+
+    folder: str
+    names: tuple[str, ...]
+
+    def read(self, image_id: int) -> NDArray[np.uint8]:
+        return read_image(Path(self.folder) / self.names[image_id])
 
 
 def square(item: int) -> int:
@@ -22,6 +37,15 @@ def slow_square(item: int) -> int:
 def who(item: int) -> int:
     """The process, after long enough that others get work, too."""
     time.sleep(0.05)
+    return os.getpid()
+
+
+def who_at_once(item: int) -> int:
+    return os.getpid()
+
+
+def sleep_and_tell(seconds: float) -> int:
+    time.sleep(seconds)
     return os.getpid()
 
 
