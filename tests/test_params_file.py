@@ -195,6 +195,15 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("crop_size: 64", "crop_size: 72", ["models.autolabeler_small", "a multiple of 16"]),
         ("stem: patch", "stem: conv", ["models.autolabeler_small", "stem must be patch"]),
         ("size_limits: [32.0, 96.0]", "size_limits: [96.0, 32.0]", ["autolabeler_small", "must rise"]),
+        (
+            'address: ""',
+            'address: "127.0.0.1:8786"',
+            ["executor.address", "must be tcp://HOST:PORT or tls://"],
+        ),
+        ('address: ""', 'address: "http://localhost:8786"', ["executor.address", "must be tcp://HOST:PORT"]),
+        ('address: ""', 'address: "tcp://localhost"', ["executor.address", "must be tcp://HOST:PORT"]),
+        ('address: ""', 'address: "tcp://localhost:0"', ["executor.address", "must be tcp://HOST:PORT"]),
+        ('address: ""', "address: 8786", ["executor.address: 8786"]),
     ],
 )
 def test_mistakes_are_one_line_with_key_and_remedy(
@@ -296,6 +305,12 @@ def test_exponents_are_numbers(root: Path, tmp_path: Path) -> None:
         edited(root, tmp_path, "weight_decay: 0.01\n      norm", "weight_decay: 1e-4\n      norm")
     )
     assert params.methods["supervised"].train.weight_decay == 1e-4
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.2:8786", "tls://head-1.cluster:8786", "tcp://[::1]:8786"])
+def test_addresses_of_schedulers(root: Path, tmp_path: Path, address: str) -> None:
+    params = load_params(edited(root, tmp_path, 'address: ""', f'address: "{address}"'))
+    assert params.executor.address == address
 
 
 def test_params_are_frozen(root: Path) -> None:

@@ -41,7 +41,7 @@ def cluster(
     try:
         import dask
         from distributed import KilledWorker
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
     except ImportError:
         raise _error("needs dask, which is not installed", "type: pip install -e '.[cluster]'") from None
     # Dask warns of large arguments and advises to send them once, as is done here.

@@ -235,7 +235,8 @@ def test_from_the_folder_to_labels_of_a_published_list(folder: Path) -> None:
             check=False,
             env={**os.environ, "PYTHONPATH": str(repository)},
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        told = [line for line in done.stderr.splitlines() if not line.startswith("checking images: ")]
+        assert (done.returncode, told) == (0, [])
     layout = Layout(root, "demo")
     summary = json.loads(layout.summary.read_text(encoding="utf-8"))["splits"]["train"]
     assert [summary[key] for key in ("images", "images_without_annotations", "annotations", "crowds")] == [

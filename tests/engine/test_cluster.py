@@ -125,7 +125,9 @@ def test_a_worker_in_another_folder_is_told(
 def test_a_worker_with_other_code_is_told(two_workers: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after an edit: the worker goes on with the modules that it has imported."""
     monkeypatch.setattr(module, "code", lambda: "other")
-    with pytest.raises(UserError, match="has loaded another version .*; start it again: cd .*dask worker"):
+    with pytest.raises(
+        UserError, match=r"another version of this project.*; start it again: cd .*dask worker"
+    ):
         list(map_images(square, [1], 1, "doing", two_workers.executor))
 
 
@@ -160,9 +162,9 @@ def test_a_killed_worker_loses_nothing(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_batch_that_kills_its_workers_is_told(root: Path, tmp_path: Path) -> None:
-    with dask_cluster(root, tmp_path, workers=1, allowed_failures=0) as cluster:
-        with pytest.raises(UserError, match=r"params\.yaml: executor\.address: .*killed several workers"):
-            list(map_images(die, [1], 1, "doing", cluster.executor))
+    told = pytest.raises(UserError, match=r"params\.yaml: executor\.address: .*killed several workers")
+    with dask_cluster(root, tmp_path, workers=1, allowed_failures=0) as cluster, told:
+        list(map_images(die, [1], 1, "doing", cluster.executor))
 
 
 def test_a_lost_scheduler_is_told(root: Path, tmp_path: Path) -> None:
@@ -178,9 +180,9 @@ def test_a_scheduler_without_workers_is_told(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FIRST_WORKER_SECONDS", 0.5)
-    with dask_cluster(root, tmp_path, workers=0) as cluster:
-        with pytest.raises(UserError, match=r"has no workers; start some in this folder: dask worker tcp:"):
-            list(map_images(square, [1], 1, "doing", cluster.executor))
+    told = pytest.raises(UserError, match=r"has no workers; start some in this folder: dask worker tcp:")
+    with dask_cluster(root, tmp_path, workers=0) as cluster, told:
+        list(map_images(square, [1], 1, "doing", cluster.executor))
 
 
 def test_an_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

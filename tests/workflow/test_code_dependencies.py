@@ -19,7 +19,8 @@ from tests.workflow.repository import (
     import_from,
 )
 
-# Code that checks, names, stores, carries and reports, but decides no result.  `params.yaml` itself is tracked by key.
+# Code that checks, names, stores, carries and reports, but decides no result.  `params.yaml` itself is
+# tracked by key.
 PLUMBING = (
     "pipeline/data/findings.py",
     "pipeline/data/values.py",

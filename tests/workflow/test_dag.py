@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.errors import UserError
 from pipeline.params import Params
@@ -270,6 +271,19 @@ def test_masks_are_where_the_test_looks(dag: Dag, params: Params) -> None:
     """Files named as holding masks are outputs of stages: a renamed path can't hide from the walk."""
     for path in mask_files(params):
         assert list(producers(dag, path)), path
+
+
+def test_no_result_depends_on_where_it_is_calculated(root: Path) -> None:
+    """The report depends on all of params.yaml, and takes seconds; nothing else may run again."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for stage in stages.values():
+        for key in stage.get("do", stage).get("params", []):
+            assert isinstance(key, dict) or not key.startswith("executor"), key
+
+
+@pytest.mark.parametrize("stage", ["baseline", "import_coco", "import_cityscapes"])
+def test_stages_of_images_pass_the_executor(root: Path, stage: str) -> None:
+    assert "params.executor" in (root / "stages" / f"{stage}.py").read_text(encoding="utf-8")
 
 
 def test_order_of_stages(dag: Dag) -> None:
