@@ -24,6 +24,7 @@ from pipeline.files import read_json, replacing, write_json
 
 PACK_IMAGES = 1000
 _LIST = "pack.json"
+_PNG = b"\x89PNG"
 _REMEDY = "delete it and run `dvc repro`"
 
 
@@ -70,7 +71,8 @@ def write_pack(folder: Path, members: Iterable[tuple[int, bytes]], about: dict[s
 
 
 def _store(archive: zipfile.ZipFile, image_id: int, data: bytes) -> str:
-    name = f"{image_id}.{'png' if data.startswith(b'\x89PNG') else 'npy'}"
+    ending = "png" if data.startswith(_PNG) else "npy"
+    name = f"{image_id}.{ending}"
     # A fixed date and mode, so that the zip's bytes depend on the arrays alone.
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     entry.external_attr = 0o644 << 16
