@@ -32,6 +32,10 @@ class Layout:
     def summary(self) -> Path:
         return self.prepared / "summary.json"
 
+    def semantic(self, split: str) -> Path:
+        """Pack of the label maps of a split."""
+        return self.data / "semantic" / split
+
     def labels(self, name: str) -> Path:
         return self.data / "labels" / name / "labels.json"
 
