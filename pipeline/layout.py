@@ -32,6 +32,14 @@ class Layout:
     def summary(self) -> Path:
         return self.prepared / "summary.json"
 
+    @property
+    def semantic_maps(self) -> Path:
+        """Label maps of `train` and `val`, a pack each."""
+        return self.data / "semantic"
+
+    def semantic(self, split: str) -> Path:
+        return self.semantic_maps / split
+
     def labels(self, name: str) -> Path:
         return self.data / "labels" / name / "labels.json"
 

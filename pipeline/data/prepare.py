@@ -31,32 +31,43 @@ def import_coco(params: CocoFolder, root: Path, out: Path, executor: Executor = 
     sources = {"train": (params.train_json, params.train_images), "val": (params.val_json, params.val_images)}
     for split, paths in sources.items():
         for key, path in zip(("json", "images"), paths, strict=True):
-            _check_path(f"import_coco: {split}_{key}", path)
+            check_path(f"import_coco: {split}_{key}", path)
     checked = {
         split: read_coco(root / json, root / images, params.processes, executor)
         for split, (json, images) in sources.items()
     }
-    return _write_checked(checked, {split: images for split, (_, images) in sources.items()}, out)
+    return write_checked(checked, {split: images for split, (_, images) in sources.items()}, out)
 
 
 def import_cityscapes(
     params: CityscapesFolder, root: Path, out: Path, executor: Executor = HERE
 ) -> dict[str, Any]:
     """Check Cityscapes and write the same files as `import_coco`, with the same arguments and errors."""
-    _check_path("import_cityscapes: folder", params.folder)
+    check_path("import_cityscapes: folder", params.folder)
     folders = {split: params.images(split) for split in ("train", "val")}
     checked = {
         split: read_cityscapes(root / images, root / params.annotations(split), params.processes, executor)
         for split, images in folders.items()
     }
-    return _write_checked(checked, folders, out)
+    return write_checked(checked, folders, out)
 
 
-def _write_checked(checked: dict[str, CheckedCoco], folders: dict[str, str], out: Path) -> dict[str, Any]:
-    """Write the prepared folder `out`; folders: of each split's images, relative to the repository."""
+def write_checked(
+    checked: dict[str, CheckedCoco],
+    folders: dict[str, str],
+    out: Path,
+    semantic: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the prepared folder `out`; folders: of each split's images, relative to the repository.
+
+    semantic: figures of label maps for the summary, of a dataset that has them and need not have instances.
+    """
     warnings = [line for split in checked.values() for line in split.warnings]
-    warnings += _align_categories(checked) + _leaks(checked) + _missing_figures(checked)
+    warnings += _align_categories(checked) + _leaks(checked)
+    warnings += _missing_figures(checked) if semantic is None else []
     summary = _summary({split: content.coco for split, content in checked.items()}, warnings)
+    if semantic is not None:
+        summary["semantic"] = semantic
     for split, content in checked.items():  # nothing is written before everything has been computed
         write_folder_store(out / split, folders[split], content.images)
         write_split(out, split, content.coco)
@@ -104,7 +115,8 @@ def summarise(coco: Coco) -> dict[str, Any]:
     }
 
 
-def _check_path(key: str, path: str) -> None:
+def check_path(key: str, path: str) -> None:
+    """Raise UserError for a path in params.yaml that leaves the repository."""
     problem = leaves_folder(path)
     if problem:
         raise UserError(
