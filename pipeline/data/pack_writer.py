@@ -21,7 +21,7 @@ class PackWriter:
     """
 
     def __init__(self, ids: Iterable[int], resume: Path, key: str, *, shard_bytes: int = 8 * 2**20) -> None:
-        """resume: a folder for this pack alone, whose lock the caller holds; key: a hash of what decides it."""
+        """resume: a folder for this pack alone, whose lock the caller holds; key: a hash of what matters."""
         self._ids, self._shard_bytes = list(ids), shard_bytes
         self._shards = Shards(resume, key)
         self._done = {json.loads(line)["id"] for line in self._shards.lines()}

@@ -6,6 +6,7 @@ boundary on the straight line that joins them (IRN, arXiv 1904.05044, section 4.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from math import ceil
@@ -106,7 +107,10 @@ def averaging_matrix(boundaries: Tensor, radius: float, power: float) -> Tensor:
     kept = value > 0  # entries of 0 would cost time in every step
     entries = torch.stack((row, torch.cat(columns)))[:, kept]
     count = boundaries.numel()
-    return torch.sparse_coo_tensor(entries, value[kept], (count, count)).coalesce().to_sparse_csr()
+    matrix = torch.sparse_coo_tensor(entries, value[kept], (count, count), check_invariants=False).coalesce()
+    with warnings.catch_warnings():  # torch calls its CSR format a beta version, in each process once
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support")
+        return matrix.to_sparse_csr()
 
 
 def random_walk(scores: Tensor, boundaries: Tensor, radius: float, power: float, squarings: int) -> Tensor:
