@@ -54,7 +54,9 @@ def spread(
 
 def _reduced(maps: Tensor, height: int, width: int) -> Tensor:
     """(n, H', W') to (n, height, width); means of areas where that is smaller."""
-    if not len(maps) or maps.shape[-2:] == (height, width):
+    if not len(maps):
+        return maps.new_zeros(0, height, width)
+    if maps.shape[-2:] == (height, width):
         return maps
     resized: Tensor = F.interpolate(
         maps[None], (height, width), mode="bilinear", antialias=True, align_corners=False
