@@ -65,10 +65,17 @@ class Backbone(nn.Module):
         coarsest = max(self.channels)
         if images.shape[-2] % coarsest or images.shape[-1] % coarsest:
             raise ValueError(f"image size {tuple(images.shape[-2:])} is no multiple of {coarsest}; pad first")
+        return dict(zip(self.channels, self.maps(images), strict=True))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The maps of (B, 3, H, W) normalised images of any size, finest first, as (B, C, h, w).
+
+        A convolutional network rounds the sides h and w up: there is no padding to take off again.
+        """
         features: Sequence[Tensor] = self.network(images)
         if self.channels_last:
             features = [feature.permute(0, 3, 1, 2) for feature in features]
-        return dict(zip(self.channels, features, strict=True))
+        return list(features[: len(self.channels)])
 
 
 def build_backbone(

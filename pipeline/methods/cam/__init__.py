@@ -1,0 +1,1 @@
+"""Class activation maps from image tags, and their refinement by learnt boundaries."""

@@ -1,0 +1,54 @@
+"""IRN's loss on pairs of places: a boundary between different classes, and none within one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.data.label_codes import BACKGROUND, MOST_CLASSES
+from pipeline.priors.affinity import pairs, segment_maxima
+
+_EPSILON = 1e-5  # in logarithms and in counts, as released
+
+
+class PairLosses(NamedTuple):
+    """Mean -log affinity of pairs within the background and within a class, -log (1 - affinity) between two.
+
+    Scalars; 0 where there is no such pair.
+    """
+
+    background: Tensor
+    foreground: Tensor
+    different: Tensor
+
+    def total(self) -> Tensor:
+        """Pairs of one class and pairs of two, half each; of the first, background and classes half each."""
+        return ((self.background + self.foreground) / 2 + self.different) / 2
+
+
+def pair_losses(boundaries: Tensor, labels: Tensor, radius: float) -> PairLosses:
+    """The losses of all pairs closer than `radius` whose both labels are known (arXiv 1904.05044, section 4).
+
+    boundaries: (B, h, w) in [0, 1]; labels: (B, h, w) integers, classes or codes of label_codes.py.  Pairs
+    with an end outside the image do not count.
+    """
+    affinities = 1 - segment_maxima(boundaries, radius)
+    sums = [boundaries.new_zeros(()) for _ in range(3)]
+    counts = [boundaries.new_zeros(()) for _ in range(3)]
+    for index, pair in enumerate(pairs(labels.shape[1], labels.shape[2], radius)):
+        affinity = affinities[:, index, *pair.first]
+        first, second = labels[:, *pair.first], labels[:, *pair.second]
+        known = (first < MOST_CLASSES) & (second < MOST_CLASSES)
+        alike = known & (first == second)
+        together, apart = -torch.log(affinity + _EPSILON), -torch.log(1 + _EPSILON - affinity)
+        kinds = (
+            (alike & (first == BACKGROUND), together),
+            (alike & (first != BACKGROUND), together),
+            (known & (first != second), apart),
+        )
+        for place, (mask, loss) in enumerate(kinds):
+            sums[place] = sums[place] + (loss * mask).sum()
+            counts[place] = counts[place] + mask.sum()
+    return PairLosses(*(total / (count + _EPSILON) for total, count in zip(sums, counts, strict=True)))
