@@ -55,6 +55,12 @@ class Pair:
     def image_id(self) -> int:
         return self.labelled.image_id
 
+    @property
+    def origin(self) -> str:
+        """The images of both kinds, for messages."""
+        beside = "" if self.unlabelled is None else f" with unlabelled {self.unlabelled.image_id}"
+        return f"{self.image_id}{beside}"
+
     def to(self, device: torch.device) -> Self:
         unlabelled = None if self.unlabelled is None else self.unlabelled.to(device)
         return replace(self, labelled=self.labelled.to(device), unlabelled=unlabelled)
