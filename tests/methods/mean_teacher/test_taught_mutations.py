@@ -204,7 +204,7 @@ MUTATIONS = [
     ("filter", "pseudo_masks", " & (confidences > settings.class_threshold)", ""),
     ("filter", "pseudo_masks", "class_logits.softmax(dim=-1).max", "class_logits.sigmoid().max"),
     ("filter", "pseudo_masks", "class_logits.softmax(dim=-1).max", "class_logits[..., :-1].softmax(-1).max"),
-    ("filter", "pseudo_masks", "probabilities.sum(dim=(1, 2))", "(probabilities > 0.5).sum(dim=(1, 2))"),
+    ("filter", "pseudo_masks", "probabilities.sum(dim=(2, 3))", "(probabilities > 0.5).sum(dim=(2, 3))"),
     ("filter", "pseudo_masks", "> settings.area_threshold", "> 6"),
     ("filter", "pseudo_masks", "> settings.area_threshold", "> 4.5"),
     ("filter", "pseudo_masks", "MASK_THRESHOLD = 0.5", "MASK_THRESHOLD = 0.45"),
@@ -212,7 +212,7 @@ MUTATIONS = [
     ("filter", "pseudo_masks", "if settings.drop_empty:", "if True:"),
     ("filter_borders", "pseudo_masks", "confidences > settings", "confidences >= settings"),
     ("filter_borders", "pseudo_masks", "> settings.area_threshold", ">= settings.area_threshold"),
-    ("filter_borders", "pseudo_masks", "probabilities[large] > MASK", "probabilities[large] >= MASK"),
+    ("filter_borders", "pseudo_masks", "probabilities > MASK", "probabilities >= MASK"),
     ("filter_borders", "pseudo_masks", "if settings.drop_empty:", "if False:"),
     # teacher
     ("teacher", "networks", "if step >= burn_in:", "if step > burn_in:"),
