@@ -46,14 +46,19 @@ def test_unreadable_json_is_one_line(tmp_path: Path, content: bytes | None, mess
     assert "\n" not in str(caught.value)
 
 
+def fill_half(path: Path) -> None:
+    with replacing_folder(path) as temporary:
+        (temporary / "half").touch()
+        raise RuntimeError("stopped half way")
+
+
 def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out"
     for name in ("old", "new"):
         with replacing_folder(path) as temporary:
             (temporary / name).touch()
     assert [file.name for file in path.iterdir()] == ["new"]
-    with pytest.raises(RuntimeError, match="stopped half way"), replacing_folder(path) as temporary:
-        (temporary / "half").touch()
-        raise RuntimeError("stopped half way")
+    with pytest.raises(RuntimeError, match="stopped half way"):
+        fill_half(path)
     assert [file.name for file in path.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [path]
