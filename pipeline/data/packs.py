@@ -1,8 +1,8 @@
 """One small array per image, many in one file: label maps, region maps and score maps between stages.
 
-DVC hashes files, so that thousands of small ones would be slow; a pack is a folder of stored zips of at most
-`PACK_IMAGES` members each, and a list.  The members are what the field reads: PNG for maps of whole numbers (8
-bit for classes, 16 bit for regions), npy for scores.
+DVC hashes files, so that thousands of small ones would be slow; a pack is a folder of stored zips of at
+most `PACK_IMAGES` members each, and a list.  The members are what the field reads: PNG for maps of whole
+numbers (8 bit for classes, 16 bit for regions), npy for scores.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Pack:
         try:
             self.about: dict[str, Any] = dict(content["about"])
             self._places = {
-                int(row["id"]): (Path(str(row["shard"])).name, str(row["member"])) for row in content["images"]
+                int(row["id"]): (Path(str(row["shard"])).name, str(row["member"]))
+                for row in content["images"]
             }
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
