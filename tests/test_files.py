@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.files import read_json, replacing, write_json
+from pipeline.files import read_json, replacing, replacing_folder, write_json
 
 
 def test_json_does_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
@@ -44,3 +44,21 @@ def test_unreadable_json_is_one_line(tmp_path: Path, content: bytes | None, mess
     with pytest.raises(UserError, match=message) as caught:
         read_json(path)
     assert "\n" not in str(caught.value)
+
+
+def fill_half(path: Path) -> None:
+    with replacing_folder(path) as temporary:
+        (temporary / "half").touch()
+        raise RuntimeError("stopped half way")
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    for name in ("old", "new"):
+        with replacing_folder(path) as temporary:
+            (temporary / name).touch()
+    assert [file.name for file in path.iterdir()] == ["new"]
+    with pytest.raises(RuntimeError, match="stopped half way"):
+        fill_half(path)
+    assert [file.name for file in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]

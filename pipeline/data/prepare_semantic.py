@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.densepose import PARTS, read_densepose
 from pipeline.data.label_codes import VOID
 from pipeline.data.map_folder import read_maps
 from pipeline.data.prepare import check_path, write_checked
 from pipeline.data.scenes import Split
 from pipeline.data.voc import CLASSES, read_voc
 from pipeline.files import replacing_folder
-from pipeline.params.semantic_data import MapFolder, VocFolder
+from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder
 
 
 def import_voc(params: VocFolder, root: Path, out: Path, semantic: Path) -> dict[str, Any]:
@@ -46,6 +47,19 @@ def import_maps(params: MapFolder, root: Path, out: Path, semantic: Path) -> dic
     folders = dict.fromkeys(splits, params.folder)
     classes = list(params.classes)
     return write_scenes(splits, folders, classes, params.background, out, semantic, params.processes)
+
+
+def import_densepose(params: DensePoseFolder, root: Path, out: Path, semantic: Path) -> dict[str, Any]:
+    """Check DensePose; writes the same, with the same arguments and errors."""
+    splits, folders = {}, {}
+    for split in ("train", "val"):
+        json, images = getattr(params, f"{split}_json"), getattr(params, f"{split}_images")
+        check_path(f"import_densepose: {split}_json", json)
+        check_path(f"import_densepose: {split}_images", images)
+        splits[split] = read_densepose(root / json, root / images, params.processes)
+        folders[split] = images
+    classes = ["background", *PARTS]
+    return write_scenes(splits, folders, classes, True, out, semantic, params.processes)
 
 
 def write_scenes(

@@ -47,11 +47,11 @@ def draw_stroke(mask: Mask, rng: np.random.Generator, longest: float = np.inf) -
     noise /= max(float(noise.std()), 1e-9)
     room = np.minimum(_depth_at(depth, smooth), _STEADY / _WOBBLE * len(even))[:, None]
     for wobble in (_WOBBLE, _WOBBLE / 2, 0.0):
-        stroke = _corners(smooth + wobble * room * noise)
+        stroke = even_corners(smooth + wobble * room * noise)
         if _stays_inside(stroke, mask):
             return stroke
     for narrower in (sigma / 3, 1.0):
-        stroke = _corners(_smooth(even, narrower))
+        stroke = even_corners(_smooth(even, narrower))
         if _stays_inside(stroke, mask):
             return stroke
     return _without_repeats(_pixels(even))
@@ -62,7 +62,7 @@ def part_of(stroke: NDArray[np.int64], length: float, place: float) -> NDArray[n
 
     place: in [0, 1], around which point of the stroke; with one place, shorter parts lie in longer ones.
     """
-    kept = round(length * (len(stroke) - 1)) + 1
+    kept = int(length * (len(stroke) - 1) + 0.5) + 1
     start = int(place * (len(stroke) - kept) + 1e-9)
     return stroke[start : start + kept]
 
@@ -165,7 +165,8 @@ def _pixels(points: Points) -> NDArray[np.int64]:
     return np.asarray(np.floor(points + 0.5), dtype=np.int64)
 
 
-def _corners(points: Points) -> NDArray[np.int64]:
+def even_corners(points: Points) -> NDArray[np.int64]:
+    """(n, 2) pixels every few pixels along the polyline (m, 2), both ends among them, none twice in a row."""
     return _without_repeats(_pixels(_resample(points, _SPACING)))
 
 

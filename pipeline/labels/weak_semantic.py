@@ -158,9 +158,9 @@ def _give(pack: Pack, row: WeakLabels, index: dict[int, int], background: bool, 
     if values.shape != (item.image["height"], item.image["width"]):
         raise UserError(pack.folder, f"image {image_id}", "its map has another size", "run `dvc repro`")
     if isinstance(row, TagLabels):
-        return Given(_tags(classes_in(values)))
+        return Given(tags_of(classes_in(values)))
     if isinstance(row, PixelLabels):
-        return Given(_tags(classes_in(values)), encoded=encode_map(values))
+        return Given(tags_of(classes_in(values)), encoded=encode_map(values))
     if isinstance(row, AnnotatedPoints):
         marks = _annotated(row, item, values) if background else _annotated_alone(item)
         return _points(values, marks, row.radius)
@@ -168,14 +168,14 @@ def _give(pack: Pack, row: WeakLabels, index: dict[int, int], background: bool, 
     instances = [(index[one["category_id"]], mask) for one, mask in zip(item.rows, masks, strict=True)]
     objects = find_objects(values, instances, row.min_area, background)
     if isinstance(row, BoxLabels):
-        return Given(_tags([region.label for region in objects]), [_box(region) for region in objects])
+        return Given(tags_of([region.label for region in objects]), [_box(region) for region in objects])
     behind = find_background(values, row.min_area) if background and row.background else []
     if isinstance(row, PointLabels):
         return _points(values, _clicks(row, image_id, objects, behind), row.radius)
     return _scribbles(values, _strokes(row, item.image, objects, behind), row.radius)
 
 
-def _tags(labels: list[int]) -> list[int]:
+def tags_of(labels: list[int]) -> list[int]:
     """Classes as tags: class 0 is none, whether it is a background or, in full scenes, a class (SPML)."""
     return sorted({label for label in labels if label != BACKGROUND})
 
@@ -190,15 +190,16 @@ def _box(region: Region) -> Row:
     }
 
 
-def _generator(seed: int, image_id: int, *place: int) -> np.random.Generator:
+def generator(seed: int, image_id: int, *place: int) -> np.random.Generator:
+    """Random numbers for one mark of an image, whatever else is drawn."""
     return np.random.default_rng([seed, image_id % 2**64, *place])
 
 
 def _clicks(row: PointLabels, image_id: int, objects: list[Region], behind: list[Region]) -> list[Mark]:
-    marks = _background_clicks(row.background, _generator(row.seed, image_id), behind)
+    marks = _background_clicks(row.background, generator(row.seed, image_id), behind)
     for place, region in enumerate(objects, 1):
         corner = np.array([region.left, region.top])
-        points = click(region.mask, row.per_object, _generator(row.seed, image_id, place))
+        points = click(region.mask, row.per_object, generator(row.seed, image_id, place))
         marks += [(region.label, point[None]) for point in points + corner]
     return marks
 
@@ -218,7 +219,7 @@ def _background_clicks(count: int, rng: np.random.Generator, behind: list[Region
 
 def _annotated(row: AnnotatedPoints, item: Item, values: NDArray[np.uint8]) -> list[Mark]:
     behind = find_background(values, row.min_area) if row.background else []
-    rng = _generator(row.seed, item.image["id"])
+    rng = generator(row.seed, item.image["id"])
     return _background_clicks(row.background, rng, behind) + _annotated_alone(item)
 
 
@@ -228,7 +229,7 @@ def _annotated_alone(item: Item) -> list[Mark]:
 
 def _strokes(row: ScribbleLabels, image: Row, objects: list[Region], behind: list[Region]) -> list[Mark]:
     marks: list[Mark] = []
-    rng = _generator(row.seed, image["id"])
+    rng = generator(row.seed, image["id"])
     longest = _BACKGROUND_STROKE * float(np.hypot(image["width"], image["height"]))
     parts = [(region, region.mask) for region in behind]
     while parts and len(marks) < row.background:
@@ -240,7 +241,7 @@ def _strokes(row: ScribbleLabels, image: Row, objects: list[Region], behind: lis
             parts.append((region, rest))
         parts.sort(key=lambda part: -int(part[1].sum()))
     for place, region in enumerate(objects, 1):
-        rng = _generator(row.seed, image["id"], place)
+        rng = generator(row.seed, image["id"], place)
         stroke = draw_stroke(region.mask, rng)
         marks.append((region.label, _kept(row, stroke, region, rng)))
     return marks
@@ -256,14 +257,14 @@ def _kept(
 
 def _points(values: NDArray[np.uint8], marks: list[Mark], radius: int) -> Given:
     rows = [{"class": label, "x": int(point[0, 0]), "y": int(point[0, 1])} for label, point in marks]
-    return _marked(values, marks, radius, rows)
+    return marked(draw_marks((values.shape[0], values.shape[1]), marks, radius), marks, rows)
 
 
 def _scribbles(values: NDArray[np.uint8], marks: list[Mark], radius: int) -> Given:
     rows = [{"class": label, "stroke": stroke.tolist()} for label, stroke in marks]
-    return _marked(values, marks, radius, rows)
+    return marked(draw_marks((values.shape[0], values.shape[1]), marks, radius), marks, rows)
 
 
-def _marked(values: NDArray[np.uint8], marks: list[Mark], radius: int, rows: list[Row]) -> Given:
-    drawn = draw_marks((values.shape[0], values.shape[1]), marks, radius)
-    return Given(_tags([label for label, _ in marks]), rows, encode_map(drawn))
+def marked(drawn: NDArray[np.uint8], marks: list[Mark], rows: list[Row]) -> Given:
+    """What is given by marks: their classes as tags, their rows of the label file, the map with them."""
+    return Given(tags_of([label for label, _ in marks]), rows, encode_map(drawn))

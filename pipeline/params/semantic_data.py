@@ -14,8 +14,8 @@ Value = Annotated[int, Field(ge=0, le=255)]  # of a pixel in an 8-bit label map
 class VocFolder(Section):
     """Pascal VOC 2012, with SBD where that is there.
 
-    `train_aug` is the list train_aug.txt (or trainaug.txt) in ImageSets/Segmentation; without such a file, all
-    images of SBD and of VOC's train but those of VOC's val, which are the 10 582 of the literature.
+    `train_aug` is the list train_aug.txt (or trainaug.txt) in ImageSets/Segmentation; without such a file,
+    all images of SBD and of VOC's train but those of VOC's val, which are the 10 582 of the literature.
     """
 
     folder: str  # VOCdevkit/VOC2012, relative to the repository

@@ -95,10 +95,12 @@ class ScribbleFolder(Section):
 
 
 class PartialMapFolder(Section):
-    """Partial label maps that a user has, as the authors of SPML offer them: one 8-bit PNG per image."""
+    """Partial label maps that a user has, as the authors of SPML offer them: an 8-bit NAME.png per image.
+
+    Values from the number of classes to 254 are pixels that nobody labelled.
+    """
 
     path: str  # folder of the PNG files, relative to the repository
     kind: Literal["points", "scribbles", "pixels"]
-    unlabelled: tuple[int, ...]  # values of pixels that nobody labelled, as [255]
-    void: tuple[int, ...]  # values of pixels that must not count
+    value_255: Literal["unlabelled", "void"]  # SPML drops void pixels; most tools write 255 for unlabelled
     processes: Positive

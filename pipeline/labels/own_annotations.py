@@ -1,0 +1,204 @@
+"""A user's own weak annotations as a label set: ScribbleSup's strokes, and partial label maps.
+
+ScribbleSup (Lin et al., CVPR 2016) has one XML file per image: a `polygon` per stroke with its class as `tag`
+and the `point`s, `X` and `Y` each, that the pen went through.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.findings import Findings
+from pipeline.data.images import leaves_folder, read_inside
+from pipeline.data.label_codes import UNLABELLED, VOID
+from pipeline.data.label_png import decode_label_png
+from pipeline.data.masks import Size
+from pipeline.data.packs import encode_map
+from pipeline.data.pixels import ImageError
+from pipeline.data.voc import parse_xml
+from pipeline.engine.parallel import map_images
+from pipeline.errors import UserError
+from pipeline.labels.partial_maps import Mark, draw_marks
+from pipeline.labels.regions import classes_in
+from pipeline.labels.strokes import even_corners, part_of
+from pipeline.labels.weak_semantic import Given, generator, marked, tags_of, write_label_set
+from pipeline.params.semantic_labels import PartialMapFolder, ScribbleFolder
+
+Row = dict[str, Any]
+
+# What ScribbleSup calls the classes of VOC where it does not use their names.
+SHORT_NAMES = {
+    "plane": "aeroplane",
+    "bike": "bicycle",
+    "table": "diningtable",
+    "plant": "pottedplant",
+    "monitor": "tvmonitor",
+}
+
+
+class _Read(NamedTuple):
+    given: Given
+    problem: str = ""
+    detail: str = ""
+
+
+def write_scribble_folder(
+    row: ScribbleFolder, root: Path, images: Sequence[Row], classes: list[str], background: bool, folder: Path
+) -> list[str]:
+    """Write the label set `folder` from NAME.xml of each image record; returns warnings.
+
+    root: the repository; classes: by pixel value.  An image whose file is missing or unusable stays in the
+    set without a stroke, and is reported.  Raises UserError when the folder of the files is missing or has
+    one for no image; then `folder` is not changed.
+    """
+    source = _folder(row.path, root)
+    read = partial(_read_strokes, os.path.realpath(source), row, classes)
+    made = {"source": "scribblesup", **row.model_dump(exclude={"processes", "path"})}
+    return _write(source, "scribbles", made, images, classes, background, read, row.processes, folder)
+
+
+def write_partial_maps(
+    row: PartialMapFolder,
+    root: Path,
+    images: Sequence[Row],
+    classes: list[str],
+    background: bool,
+    folder: Path,
+) -> list[str]:
+    """Write the label set `folder` from NAME.png of each image; as `write_scribble_folder` in all else."""
+    source = _folder(row.path, root)
+    read = partial(_read_map, os.path.realpath(source), row.value_255, len(classes))
+    made = {"source": "partial_maps", "value_255": row.value_255}
+    return _write(source, row.kind, made, images, classes, background, read, row.processes, folder)
+
+
+def _folder(path: str, root: Path) -> Path:
+    if problem := leaves_folder(path):
+        remedy = "link the data into the repository: ln -s /where/it/is data/NAME"
+        raise UserError("params.yaml", "path", f"{path!r} {problem}", remedy)
+    if not (root / path).is_dir():
+        raise UserError(root / path, "", "the folder is missing", "check the path in params.yaml")
+    return root / path
+
+
+def _write(
+    source: Path,
+    kind: str,
+    made: Row,
+    images: Sequence[Row],
+    classes: list[str],
+    background: bool,
+    read: Callable[[Row], _Read],
+    processes: int,
+    folder: Path,
+) -> list[str]:
+    ordered = sorted(images, key=lambda image: int(image["id"]))
+    if not any((source / _file(image, ending)).exists() for image in ordered for ending in (".xml", ".png")):
+        remedy = "its files must have the names of the training images"
+        raise UserError(source, "", "has a file for no image of the dataset", remedy)
+    findings = Findings(source)
+
+    def given() -> Iterator[tuple[Row, Given]]:
+        for image, result in zip(
+            ordered, map_images(read, ordered, processes, "reading labels"), strict=True
+        ):
+            if result.problem:
+                example = f"{image['file_name']}, {result.detail}" if result.detail else image["file_name"]
+                findings.add("image", "left without labels", result.problem, example)
+            yield image, result.given
+
+    write_label_set(folder, kind, made, classes, background, given())
+    return findings.lines()
+
+
+def _file(image: Row, ending: str) -> str:
+    """The name of an image's labels: that of the image, without its folder."""
+    return PurePosixPath(image["file_name"]).stem + ending
+
+
+def _size(image: Row) -> Size:
+    return image["height"], image["width"]
+
+
+def _nothing(image: Row, problem: str, detail: str = "") -> _Read:
+    values = np.full(_size(image), UNLABELLED, dtype=np.uint8)
+    return _Read(Given([], [], encode_map(values)), problem, detail)
+
+
+def _guarded(image: Row, read: Callable[[], Given]) -> _Read:
+    try:
+        return _Read(read())
+    except ImageError as error:
+        return _nothing(image, error.problem, error.detail)
+    except FileNotFoundError:
+        return _nothing(image, "there is no file of labels for it")
+    except OSError as error:
+        return _nothing(image, "its labels cannot be read", str(error.strerror))
+
+
+def _read_strokes(folder: str, row: ScribbleFolder, classes: list[str], image: Row) -> _Read:
+    def read() -> Given:
+        strokes = strokes_of(read_inside(folder, _file(image, ".xml")), classes, _size(image))
+        marks: list[Mark] = []
+        for place, (label, stroke) in enumerate(strokes):
+            if row.length < 1:  # people leave corners at uneven distances
+                rng = generator(row.seed, image["id"], place)
+                stroke = part_of(even_corners(stroke.astype(np.float64)), row.length, rng.random())
+            marks.append((label, stroke))
+        rows = [{"class": label, "stroke": stroke.tolist()} for label, stroke in marks]
+        return marked(draw_marks(_size(image), marks, row.radius), marks, rows)
+
+    return _guarded(image, read)
+
+
+def strokes_of(data: bytes, classes: Sequence[str], size: Size) -> list[Mark]:
+    """Class and (n, 2) x, y corners of the strokes in an XML file of ScribbleSup, in its order.
+
+    classes: names by pixel value.  Pixels are counted from 1 in the file, as the script does by which SPML's
+    scribbles were made.  Corners outside the image, which some files have, are left out, and so is a stroke
+    that has no other.  Raises ImageError for damage and unknown classes.
+    """
+    index = {name: key for key, name in reversed(list(enumerate(classes)))}
+    marks: list[Mark] = []
+    for node in parse_xml(data).iter("polygon"):
+        tag = (node.findtext("tag") or "").strip()
+        label = index.get(tag, index.get(SHORT_NAMES.get(tag, "")))
+        if label is None:
+            raise ImageError("its XML has a class that the dataset does not have", tag)
+        try:
+            corners = [[float(point.findtext(key, "")) for key in ("X", "Y")] for point in node.iter("point")]
+        except ValueError:
+            raise ImageError("its XML has a point that is not two numbers", tag) from None
+        places = np.array(corners, dtype=np.float64).reshape(-1, 2) - 1
+        inside = ((places > -0.5) & (places < np.array(size[::-1]) - 0.5)).all(1)
+        if inside.any():
+            marks.append((label, np.floor(places[inside] + 0.5).astype(np.int64)))
+    return marks
+
+
+def _read_map(folder: str, value_255: str, classes: int, image: Row) -> _Read:
+    def read() -> Given:
+        values = decode_label_png(read_inside(folder, _file(image, ".png")))
+        if values.shape != _size(image):
+            sizes = f"{values.shape[1]}x{values.shape[0]} and {image['width']}x{image['height']}"
+            raise ImageError("its label map has another size", sizes)
+        values = coded(values, classes, value_255)
+        return Given(tags_of(classes_in(values)), [], encode_map(values))
+
+    return _guarded(image, read)
+
+
+def coded(values: NDArray[np.uint8], classes: int, value_255: str) -> NDArray[np.uint8]:
+    """A partial map of SPML's authors in the codes of `label_codes`: above the classes all is UNLABELLED."""
+    table = np.full(256, UNLABELLED, dtype=np.uint8)
+    table[:classes] = np.arange(classes)
+    if value_255 == "void":
+        table[255] = VOID
+    return table[values]

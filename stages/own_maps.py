@@ -1,0 +1,23 @@
+"""Make a label set of partial label maps that a user has."""
+
+import sys
+
+from pipeline.data.packs import Pack
+from pipeline.errors import run_or_exit
+from pipeline.files import read_json
+from pipeline.labels.own_annotations import write_partial_maps
+from pipeline.workflow.stage import open_stage
+
+
+def main() -> None:
+    params, layout, name = open_stage("--name")
+    images = read_json(layout.annotations("train"))["images"]
+    about = Pack(layout.semantic("train")).about
+    folder, row = layout.labels(name).parent, params.own_maps[name]
+    warnings = write_partial_maps(row, layout.root, images, about["classes"], about["background"], folder)
+    for line in warnings:
+        print(f"warning: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_or_exit(main)

@@ -1,0 +1,23 @@
+"""Make a label set of strokes that people drew, in ScribbleSup's files."""
+
+import sys
+
+from pipeline.data.packs import Pack
+from pipeline.errors import run_or_exit
+from pipeline.files import read_json
+from pipeline.labels.own_annotations import write_scribble_folder
+from pipeline.workflow.stage import open_stage
+
+
+def main() -> None:
+    params, layout, name = open_stage("--name")
+    images = read_json(layout.annotations("train"))["images"]
+    about = Pack(layout.semantic("train")).about
+    folder, row = layout.labels(name).parent, params.own_scribbles[name]
+    warnings = write_scribble_folder(row, layout.root, images, about["classes"], about["background"], folder)
+    for line in warnings:
+        print(f"warning: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_or_exit(main)
