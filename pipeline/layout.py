@@ -59,6 +59,14 @@ class Layout:
     def evaluation(self, row: str, seed: int) -> Path:
         return self.data / "evaluation" / row.replace(".", "/") / f"seed-{seed}.npz"
 
+    def classifier(self, name: str) -> Path:
+        """The classifier of tags that a set of class activation maps is made by."""
+        return self.data / "classifiers" / name
+
+    def cams(self, name: str) -> Path:
+        """Pack of class activation maps, refined or not."""
+        return self.data / "cams" / name
+
     @property
     def reports(self) -> Path:
         return self.root / "reports" / self.benchmark
