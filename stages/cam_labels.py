@@ -10,13 +10,11 @@ from pipeline.workflow.stage import open_stage
 def main() -> None:
     params, layout, name = open_stage("--name")
     row = params.cam_labels[name]
-    cams = params.refined_cams[row.cams].cams if row.cams in params.refined_cams else row.cams
-    tags = layout.labels(params.cams[cams].labels).parent
     boxes = layout.labels(row.boxes).parent if isinstance(row, BoxCamLabels) else None
     write_cam_labels(
         row,
         layout.cams(row.cams),
-        SemanticLabels.open(tags),
+        SemanticLabels.open(layout.labels(row.labels).parent),
         layout.labels(name).parent,
         boxes=SemanticLabels.open(boxes) if boxes else None,
         name=name,

@@ -9,7 +9,8 @@ from pipeline.workflow.stage import open_stage
 def main() -> None:
     params, layout, split = open_stage("--name")
     source = layout.annotations(split)
-    write_semantic_maps(read_json(source), layout.semantic(split), params.paint[split].processes, source)
+    row = params.paint[split]
+    write_semantic_maps(read_json(source), layout.semantic(split), row.processes, source)
 
 
 if __name__ == "__main__":

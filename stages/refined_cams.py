@@ -14,7 +14,7 @@ def main() -> None:
     params, layout, name = open_stage("--name")
     row = params.refined_cams[name]
     images, cams = layout.prepared / "train", layout.cams(row.cams)
-    labels = layout.labels(params.cams[row.cams].labels)
+    labels = layout.labels(row.labels)
     start = layout.backbone(row.backbone) / "backbone.safetensors"
     inputs = (images / "images.json", labels, cams, start, *stage_code("refined_cams", row))
     result = refine_cams(

@@ -12,10 +12,10 @@ from pipeline.data.prepare import check_path, write_checked
 from pipeline.data.scenes import Split
 from pipeline.data.voc import CLASSES, read_voc
 from pipeline.files import replacing_folder
-from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder
+from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder, VocSbdFolder
 
 
-def import_voc(params: VocFolder, root: Path, out: Path, semantic: Path) -> dict[str, Any]:
+def import_voc(params: VocFolder | VocSbdFolder, root: Path, out: Path, semantic: Path) -> dict[str, Any]:
     """Check VOC 2012 and write `out`, as `import_coco` does, and the packs `semantic`/{train,val}.
 
     The images stay where they are.  root: the repository, to which the paths in `params` are relative.

@@ -98,7 +98,7 @@ def read_voc(folder: Path, extra: Path | None, split: str, processes: int) -> Sp
 
 
 def split_names(folder: Path, extra: Path | None, split: str) -> list[str]:
-    """Sorted names of the images of a split; see `VocFolder` for train_aug."""
+    """Sorted names of the images of a split; see `VocSbdFolder` for train_aug."""
     lists = folder / _LISTS
     if split != "train_aug":
         return sorted(_names(lists / f"{split}.txt"))

@@ -54,7 +54,7 @@ from pipeline.params.methods import (
 from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, Mask2Former, MaskRCNN, Model
 from pipeline.params.query_losses import QueryLosses
 from pipeline.params.runs import TAUGHT
-from pipeline.params.sections import Params
+from pipeline.params.sections import DATASETS, LABEL_TABLES, Params
 from pipeline.params.starts import (
     Backbone,
     RandomStart,
@@ -68,6 +68,8 @@ from pipeline.params.training import Augmentation, Disturbance, Training
 
 __all__ = [
     "ARCHITECTURES",
+    "DATASETS",
+    "LABEL_TABLES",
     "TAUGHT",
     "Augmentation",
     "AutoLabeler",

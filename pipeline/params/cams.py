@@ -135,6 +135,7 @@ class RefinedCams(Section):
     """A set of class activation maps, from those of another set, spread up to learnt boundaries."""
 
     cams: Name  # a row of `cams`
+    labels: Name  # the tags behind them
     backbone: Name
     seed: Seed
     confident: ConfidentLabels
@@ -173,6 +174,7 @@ class TagCamLabels(Section):
 
     kind: Literal["cam_tags"]
     cams: Name  # a row of `cams` or `refined_cams`
+    labels: Name  # the tags behind them
     background: CamBackground
     least_score: Share  # of the best; below it, pixels are unlabelled
     processes: Positive
@@ -183,7 +185,8 @@ class BoxCamLabels(Section):
 
     kind: Literal["cam_boxes"]
     cams: Name
-    boxes: Name  # a row of `labels` of kind boxes
+    labels: Name
+    boxes: Name  # of kind boxes
     threshold: Share  # of the map rescaled in each box; below it, the box is unlabelled
     processes: Positive
 

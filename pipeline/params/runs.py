@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.params.comparison import Distilled, Trained
 from pipeline.params.methods import ARCHITECTURES
+from pipeline.params.references import known
 from pipeline.params.starts import WeightFile
 
 if TYPE_CHECKING:
@@ -108,9 +109,3 @@ def check_teacher(params: Params, key: str, run: Distilled) -> None:
             raise ValueError(f"{key}.teacher: {run.teacher} has the {name} {other}, and this row {own}")
     if missing := sorted(set(run.seeds) - set(teacher.seeds)):
         raise ValueError(f"{key}.seeds: the teacher {run.teacher} has no seed {missing[0]}")
-
-
-def known(key: str, value: str, table: dict[str, Any]) -> None:
-    """Raise ValueError unless `value`, which stands at `key`, names a row of the table."""
-    if value not in table:
-        raise ValueError(f"{key}: {value!r} is not defined; defined are {', '.join(sorted(table)) or 'none'}")

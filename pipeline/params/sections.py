@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from pipeline.params.base import Name, Section
+from pipeline.params.cams import BoxCamLabels, Cams, RefinedCams, TagCamLabels
 from pipeline.params.comparison import (
     Baseline,
     Classical,
@@ -24,9 +25,28 @@ from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, S
 from pipeline.params.executor import Executor
 from pipeline.params.methods import Method
 from pipeline.params.networks import Model
-from pipeline.params.runs import TAUGHT, check_run, check_teacher, known
+from pipeline.params.references import known
+from pipeline.params.runs import TAUGHT, check_run, check_teacher
+from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder, VocSbdFolder
+from pipeline.params.semantic_labels import Paint, PartialMapFolder, ScribbleFolder, WeakLabels
+from pipeline.params.semantic_rows import check_semantic_rows
 from pipeline.params.starts import Backbone, Start, WeightFile
 
+Dataset = Shapes | CocoFolder | CityscapesFolder | VocFolder | VocSbdFolder | MapFolder | DensePoseFolder
+WITH_MAPS = ("import_voc", "import_voc_sbd", "import_maps", "import_densepose")
+DATASETS = ("generate", "import_coco", "import_cityscapes", *WITH_MAPS)  # tables
+SOURCE_KEYS = ("train_json", "train_images", "val_json", "val_images", "folder", "extra")
+LABEL_TABLES = (  # whose rows are folders of labels/
+    "labels",
+    "splits",
+    "split_lists",
+    "pseudo_labels",
+    "weak_labels",
+    "own_scribbles",
+    "own_maps",
+    "tag_cam_labels",
+    "box_cam_labels",
+)
 TEACHER = ".teacher"  # ends the name of a row that shows a run's teacher; no name of a run has a dot
 
 
@@ -37,11 +57,23 @@ class Params(Section):
     generate: dict[Name, Shapes]
     import_coco: dict[Name, CocoFolder]
     import_cityscapes: dict[Name, CityscapesFolder]
+    import_voc: dict[Name, VocFolder]
+    import_voc_sbd: dict[Name, VocSbdFolder]
+    import_maps: dict[Name, MapFolder]
+    import_densepose: dict[Name, DensePoseFolder]
+    paint: dict[Name, Paint]
     labels: dict[Name, Labels]
     splits: dict[Name, Split]
     split_lists: dict[Name, SplitList]
+    weak_labels: dict[Name, WeakLabels]
+    own_scribbles: dict[Name, ScribbleFolder]
+    own_maps: dict[Name, PartialMapFolder]
     backbones: dict[Name, Backbone]
     weight_files: dict[Name, WeightFile]
+    cams: dict[Name, Cams]
+    refined_cams: dict[Name, RefinedCams]
+    tag_cam_labels: dict[Name, TagCamLabels]
+    box_cam_labels: dict[Name, BoxCamLabels]
     models: dict[Name, Model]
     methods: dict[Name, Method]
     pseudo_labels: dict[Name, PseudoLabels]
@@ -59,18 +91,14 @@ class Params(Section):
     def _references(self) -> Params:
         """Every name that a row mentions must exist, and rows that are compared must fit."""
         if len(self.datasets) != 1:
-            raise ValueError(
-                "generate, import_coco and import_cityscapes must have exactly one entry in total"
-            )
-        for name, coco in self.import_coco.items():
-            for key in ("train_json", "train_images", "val_json", "val_images"):
-                self._check_source(f"import_coco.{name}.{key}", getattr(coco, key))
-        for name, cityscapes in self.import_cityscapes.items():
-            self._check_source(f"import_cityscapes.{name}.folder", cityscapes.folder)
+            raise ValueError(f"{', '.join(DATASETS)} must have exactly one entry in total")
+        for key, path in self.sources.items():
+            self._check_source(key, path)
         if self.labels.get("val_boxes") != Labels(kind="boxes", split="val"):
             raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
         self._check_names("backbones", "weight_files")
-        self._check_names("labels", "splits", "split_lists", "pseudo_labels")
+        self._check_names(*LABEL_TABLES)
+        self._check_names("cams", "refined_cams")
         self._check_names("runs", "distilled", "baselines", "sam")
         for name, run in self.runs.items():
             check_run(self, f"runs.{name}", run)
@@ -84,18 +112,44 @@ class Params(Section):
         for name, sam in self.sam.items():
             self._check_baseline(f"sam.{name}", sam)
         self._check_separation()
+        check_semantic_rows(self)
         return self
 
     @property
-    def datasets(self) -> list[tuple[str, Shapes | CocoFolder | CityscapesFolder]]:
+    def datasets(self) -> list[tuple[str, Dataset]]:
         """All rows of datasets with their names; one, in valid params."""
-        tables = (self.generate, self.import_coco, self.import_cityscapes)
-        return [(name, row) for table in tables for name, row in table.items()]
+        return [(name, row) for table in DATASETS for name, row in getattr(self, table).items()]
+
+    @property
+    def semantic_datasets(self) -> list[str]:
+        """The row whose dataset has label maps of its own, as TABLE.NAME, if it has."""
+        return [f"{table}.{name}" for table in WITH_MAPS for name in getattr(self, table)]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Key -> path of everything of the user's that a dataset is read from, but for paths inside of these."""
+        return {
+            f"{table}.{name}.{key}": getattr(row, key)
+            for table in DATASETS
+            for name, row in getattr(self, table).items()
+            for key in SOURCE_KEYS
+            if key in type(row).model_fields
+        }
 
     @property
     def starts(self) -> dict[str, Start]:
         """All that runs name as their backbone."""
         return {**self.backbones, **self.weight_files}
+
+    @property
+    def all_cams(self) -> dict[str, Cams | RefinedCams]:
+        """All sets of class activation maps."""
+        return {**self.cams, **self.refined_cams}
+
+    @property
+    def cam_labels(self) -> dict[str, TagCamLabels | BoxCamLabels]:
+        """All label sets made of such maps."""
+        return {**self.tag_cam_labels, **self.box_cam_labels}
 
     @property
     def partial(self) -> dict[str, Split | SplitList]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -12,16 +12,28 @@ Value = Annotated[int, Field(ge=0, le=255)]  # of a pixel in an 8-bit label map
 
 
 class VocFolder(Section):
-    """Pascal VOC 2012, with SBD where that is there.
-
-    `train_aug` is the list train_aug.txt (or trainaug.txt) in ImageSets/Segmentation; without such a file,
-    all images of SBD and of VOC's train but those of VOC's val, which are the 10 582 of the literature.
-    """
+    """Pascal VOC 2012 alone: its 1,464 images of train and 1,449 of val."""
 
     folder: str  # VOCdevkit/VOC2012, relative to the repository
-    extra: str  # label maps of further images: SBD's folder `dataset`, or a folder of NAME.png; "" for none
-    train: Literal["train", "train_aug"]
     processes: Positive
+
+    extra: ClassVar[str] = ""
+    train: ClassVar[str] = "train"
+
+
+class VocSbdFolder(Section):
+    """Pascal VOC 2012 with label maps of further images, as the literature trains on: train_aug.
+
+    That is the list train_aug.txt (or trainaug.txt) in ImageSets/Segmentation; without such a file, all
+    images of SBD and of VOC's train but those of VOC's val, which are the 10,582 of the literature.  A table
+    of its own, since DVC has no dependencies that only some rows have: this one's is `extra`.
+    """
+
+    folder: str
+    extra: str  # SBD's folder `dataset`, or a folder of NAME.png
+    processes: Positive
+
+    train: ClassVar[str] = "train_aug"
 
 
 class MapFolder(Section):

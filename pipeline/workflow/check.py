@@ -20,13 +20,15 @@ def check(root: Path) -> Params:
     """
     require_repository(root)
     params = load_params(root / "params.yaml")
-    for name, folder in params.import_coco.items():
-        for key in ("train_json", "train_images", "val_json", "val_images"):
-            _check_path(root, f"import_coco.{name}.{key}", getattr(folder, key), file=key.endswith("json"))
+    for key, path in params.sources.items():
+        _check_path(root, key, path, file=key.endswith("json"))
     for name, cityscapes in params.import_cityscapes.items():
         for folder_of in (cityscapes.images, cityscapes.annotations):
             for part in ("train", "val"):
                 _check_path(root, f"import_cityscapes.{name}.folder", folder_of(part), file=False)
+    for table in ("own_scribbles", "own_maps"):
+        for name, own in getattr(params, table).items():
+            _check_path(root, f"{table}.{name}.path", own.path, file=False)
     for name, split in params.split_lists.items():
         _check_path(root, f"split_lists.{name}.path", split.path, file=True)
     for name, start in params.weight_files.items():

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.params import DATASETS, LABEL_TABLES, Params
 
 # Stages that read masks and hand on something without: images alone, or boxes alone.
-_IMAGE_SOURCES = ("generate@", "import_coco@", "import_cityscapes@")
+_IMAGE_SOURCES = tuple(f"{table}@" for table in DATASETS)
+
+_WITHOUT_SHAPES = ("tags", "boxes")  # kinds of weak labels
 
 
 @dataclass(frozen=True)
@@ -77,24 +79,43 @@ def dependencies(dag: Dag) -> dict[str, set[str]]:
 def mask_files(params: Params) -> set[str]:
     """Every file or folder that holds masks, or a whole network that masks have trained."""
     data = f"data/{params.benchmark}"
-    files = {f"{data}/prepared/annotations"}
+    files = {f"{data}/prepared/annotations", f"{data}/semantic"}
     files |= {f"{data}/labels/{name}" for name, labels in params.labels.items() if labels.kind == "masks"}
     files |= {f"{data}/labels/{name}" for name in params.partial}
     files |= {row.path for row in params.weight_files.values() if row.content != "backbone"}
-    for folder in params.import_coco.values():
-        files |= {folder.train_json, folder.val_json}
+    files |= {
+        f"{data}/labels/{name}" for name, row in params.weak_labels.items() if row.kind not in _WITHOUT_SHAPES
+    }
+    files |= {f"{data}/labels/{name}" for name in (*params.own_scribbles, *params.own_maps)}
+    files |= {path for key, path in params.sources.items() if key.endswith("_json")}
+    files |= {row.extra for row in params.import_voc_sbd.values()}
     for cityscapes in params.import_cityscapes.values():
         files |= {cityscapes.annotations(split) for split in ("train", "val")}
     return files
+
+
+def semantic_stages(params: Params) -> dict[str, set[str]]:
+    """Stages that must see some label sets of the semantic task alone -> the names of those."""
+    stages: dict[str, set[str]] = {}
+    for name, maps in params.cams.items():
+        stages |= {f"train_cams@{name}": {maps.labels}, f"cams@{name}": {maps.labels}}
+    for name, refined in params.refined_cams.items():
+        stages[f"refined_cams@{name}"] = {refined.labels}
+    for name, of_tags in params.tag_cam_labels.items():
+        stages[f"tag_cam_labels@{name}"] = {of_tags.labels}
+    for name, of_boxes in params.box_cam_labels.items():
+        stages[f"box_cam_labels@{name}"] = {of_boxes.labels, of_boxes.boxes}
+    return stages
 
 
 def find_leaks(dag: Dag, params: Params) -> list[str]:
     """Ways in which a run or a label set could reach masks that it must not see; empty without any.
 
     Supervision by boxes must reach no masks at all; by masks of a part of the images, those of its own label
-    set alone, not even another part.  Walks back from each training and prediction stage, and each labelling,
-    over every file.  The walk ends at stages that turn masks into what may be seen (`labels@` of another kind
-    than masks, `splits@` of the run's own label set) or that pack images.
+    set alone, not even another part; by label sets of the semantic task, those alone.  Walks back from each
+    training and prediction stage, and each labelling, over every file.  The walk ends at stages that turn
+    masks into what may be seen (`labels@` of another kind than masks, `splits@` and `weak_labels@` of the
+    own label set) or that pack images.
     """
     masks = mask_files(params)
     gates = {f"labels@{name}" for name, labels in params.labels.items() if labels.kind != "masks"}
@@ -111,16 +132,22 @@ def find_leaks(dag: Dag, params: Params) -> list[str]:
     for name in params.pseudo_labels:
         if params.supervision(name) != "masks":
             leaks += _walk(dag, f"pseudo_labels@{name}", masks, gates)
+    folder = f"data/{params.benchmark}/labels"
+    sets = {f"{folder}/{name}" for table in LABEL_TABLES for name in getattr(params, table)}
+    for start, names in semantic_stages(params).items():
+        hidden = (masks | sets) - {f"{folder}/{name}" for name in names}
+        sources = {f"{table}@{name}" for table in ("labels", "weak_labels") for name in names}
+        leaks += _walk(dag, start, hidden, sources, "labels that are not its own")
     return leaks
 
 
-def _walk(dag: Dag, start: str, masks: set[str], gates: set[str]) -> list[str]:
+def _walk(dag: Dag, start: str, masks: set[str], gates: set[str], what: str = "masks") -> list[str]:
     leaks, seen, todo = [], {start}, [(start, start)]
     while todo:
         name, way = todo.pop()
         for dep in dag[name].deps:
             if any(overlap(dep, mask) for mask in masks):
-                leaks.append(f"{start} can read masks: {way} depends on {dep}")
+                leaks.append(f"{start} can read {what}: {way} depends on {dep}")
                 continue
             for stage in producers(dag, dep):
                 if stage.name in gates or stage.name.startswith(_IMAGE_SOURCES) or stage.name in seen:

@@ -40,7 +40,7 @@ from tests.data.voc_folder import (
     write_voc,
 )
 
-SETTINGS = VocFolder(folder="data/voc", extra="", train="train", processes=1)
+SETTINGS = VocFolder(folder="data/voc", processes=1)
 
 
 @pytest.fixture
