@@ -7,10 +7,8 @@ boundary on the straight line that joins them (IRN, arXiv 1904.05044, section 4.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from functools import cache
 from math import ceil
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,35 +52,35 @@ def segment_maxima(boundaries: Tensor, radius: float) -> Tensor:
     boundaries: (B, h, w) in [0, 1].  Returns (B, P, h, w): entry (b, p, y, x) is the maximum on the segment
     from (y, x) to (y, x) + half_disc(radius)[p], and WALL if that lies outside the image.  Differentiable.
     """
-    height, width = boundaries.shape[-2:]
-    reach = ceil(radius) - 1
-    padded = F.pad(boundaries, (reach, reach, 0, reach), value=WALL)
-
-    def moved(offset: Offset) -> Tensor:
-        row, column = offset
-        return padded[:, row : row + height, reach + column : reach + column + width]
-
-    return torch.stack(
-        [torch.stack([moved(step) for step in segment(offset)]).amax(0) for offset in half_disc(radius)],
-        dim=1,
-    )
+    moved = _Moved(boundaries, radius, WALL)
+    maxima = [
+        torch.stack([moved.by(step) for step in segment(offset)]).amax(0) for offset in half_disc(radius)
+    ]
+    return torch.stack(maxima, dim=1)
 
 
-class Pairs(NamedTuple):
-    """Pairs of places: offset of the second, and where the first ones lie so that both are in the image."""
+def others(values: Tensor, radius: float, outside: int) -> Tensor:
+    """What each place's partners hold: (B, h, w) to (B, P, h, w), in the order of `half_disc`.
 
-    offset: Offset
-    first: tuple[slice, slice]
-    second: tuple[slice, slice]
+    Entry (b, p, y, x) is the value at (y, x) + half_disc(radius)[p], or `outside` if that is not in the
+    image.
+    """
+    moved = _Moved(values, radius, outside)
+    return torch.stack([moved.by(offset) for offset in half_disc(radius)], dim=1)
 
 
-def pairs(height: int, width: int, radius: float) -> Iterator[Pairs]:
-    """The pairs of places of each entry of `half_disc` in an image of (height, width), in that order."""
-    for row, column in half_disc(radius):
-        rows = slice(0, max(height - row, 0)), slice(row, height)
-        left = slice(max(0, -column), max(min(width, width - column), 0))
-        right = slice(max(0, column), max(min(width, width + column), 0))
-        yield Pairs((row, column), (rows[0], left), (rows[1], right))
+class _Moved:
+    """Views of (B, h, w) values as seen from other places."""
+
+    def __init__(self, values: Tensor, radius: float, outside: float) -> None:
+        self.height, self.width = values.shape[-2:]
+        self.reach = ceil(radius) - 1
+        self.padded = F.pad(values, (self.reach, self.reach, 0, self.reach), value=outside)
+
+    def by(self, offset: Offset) -> Tensor:
+        """(B, h, w): at each place the value at place + offset; the offset's row is 0 or more."""
+        row, column = offset[0], self.reach + offset[1]
+        return self.padded[:, row : row + self.height, column : column + self.width]
 
 
 def averaging_matrix(boundaries: Tensor, radius: float, power: float) -> Tensor:
@@ -92,25 +90,23 @@ def averaging_matrix(boundaries: Tensor, radius: float, power: float) -> Tensor:
     itself, divided by their sum: a step gives each place the mean of the scores around it.  That is the
     transpose of the papers' matrix, whose columns add up to 1 and which rows of scores are multiplied with.
     """
-    images, height, width = boundaries.shape
-    affinities = (1 - segment_maxima(boundaries, radius)) ** power
-    places = torch.arange(boundaries.numel(), device=boundaries.device).view(images, height, width)
-    values, rows, columns = [torch.ones_like(boundaries).flatten()], [places.flatten()], [places.flatten()]
-    for index, pair in enumerate(pairs(height, width, radius)):
-        first, second = (places[:, *part].flatten() for part in (pair.first, pair.second))
-        affinity = affinities[:, index, *pair.first].flatten()
-        values += [affinity, affinity]
-        rows += [first, second]
-        columns += [second, first]
-    value, row = torch.cat(values), torch.cat(rows)
-    value = value / torch.zeros_like(boundaries).flatten().index_add(0, row, value)[row]
-    kept = value > 0  # entries of 0 would cost time in every step
-    entries = torch.stack((row, torch.cat(columns)))[:, kept]
     count = boundaries.numel()
-    matrix = torch.sparse_coo_tensor(entries, value[kept], (count, count), check_invariants=False).coalesce()
+    places = torch.arange(count, device=boundaries.device).view(boundaries.shape)
+    partners = others(places, radius, -1)
+    affinities = (1 - segment_maxima(boundaries, radius)) ** power
+    # Entries of 0 would cost time in every step; all that lead out of the image are.
+    kept = (affinities > 0) & (partners >= 0)
+    first, second, affinity = places[:, None].expand_as(partners)[kept], partners[kept], affinities[kept]
+    itself = places.flatten()
+    row, column = torch.cat([itself, first, second]), torch.cat([itself, second, first])
+    value = torch.cat([torch.ones_like(boundaries).flatten(), affinity, affinity])
+    value = value / value.new_zeros(count).index_add(0, row, value)[row]
+    matrix = torch.sparse_coo_tensor(
+        torch.stack((row, column)), value, (count, count), check_invariants=False
+    )
     with warnings.catch_warnings():  # torch calls its CSR format a beta version, in each process once
         warnings.filterwarnings("ignore", "Sparse CSR tensor support")
-        return matrix.to_sparse_csr()
+        return matrix.coalesce().to_sparse_csr()
 
 
 def random_walk(scores: Tensor, boundaries: Tensor, radius: float, power: float, squarings: int) -> Tensor:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.priors.affinity import averaging_matrix, half_disc, pairs, random_walk, segment, segment_maxima
+from pipeline.priors.affinity import averaging_matrix, half_disc, others, random_walk, segment, segment_maxima
 
 
 def naive_affinity(boundary: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
@@ -75,15 +75,17 @@ def test_segments_by_hand() -> None:
 def test_affinities_are_the_naive_ones(height: int, width: int, radius: float, seed: int) -> None:
     boundaries = random_boundaries(2, height, width, seed)
     maxima = segment_maxima(boundaries, radius)
-    places = np.arange(height * width).reshape(height, width)
+    places = torch.arange(height * width).view(1, height, width)
+    second = others(places, radius, -1)[0].numpy()
+    first = np.broadcast_to(places.numpy(), second.shape)
+    inside = second >= 0
     for image, boundary in enumerate(boundaries.numpy()):
         naive = naive_affinity(boundary, radius)
+        np.testing.assert_allclose(1 - maxima[image].numpy()[inside], naive[first[inside], second[inside]])
+        assert (maxima[image].numpy()[~inside] == 1).all(), "a wall outside the image"
         seen = np.eye(len(naive), dtype=bool)
-        for index, pair in enumerate(pairs(height, width, radius)):
-            first, second = places[pair.first], places[pair.second]
-            np.testing.assert_allclose(1 - maxima[image, index, *pair.first].numpy(), naive[first, second])
-            seen[first, second] = seen[second, first] = True
-        assert not naive[~seen].any(), "each pair within the radius is one of `pairs`"
+        seen[first[inside], second[inside]] = seen[second[inside], first[inside]] = True
+        assert not naive[~seen].any(), "each pair within the radius is there"
 
 
 def test_a_segment_that_leaves_the_image_meets_a_wall() -> None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.data.label_codes import BACKGROUND, MOST_CLASSES
-from pipeline.priors.affinity import pairs, segment_maxima
+from pipeline.data.label_codes import BACKGROUND, MOST_CLASSES, VOID
+from pipeline.priors.affinity import others, segment_maxima
 
 _EPSILON = 1e-5  # in logarithms and in counts, as released
 
@@ -35,20 +35,16 @@ def pair_losses(boundaries: Tensor, labels: Tensor, radius: float) -> PairLosses
     with an end outside the image do not count.
     """
     affinities = 1 - segment_maxima(boundaries, radius)
-    sums = [boundaries.new_zeros(()) for _ in range(3)]
-    counts = [boundaries.new_zeros(()) for _ in range(3)]
-    for index, pair in enumerate(pairs(labels.shape[1], labels.shape[2], radius)):
-        affinity = affinities[:, index, *pair.first]
-        first, second = labels[:, *pair.first], labels[:, *pair.second]
-        known = (first < MOST_CLASSES) & (second < MOST_CLASSES)
-        alike = known & (first == second)
-        together, apart = -torch.log(affinity + _EPSILON), -torch.log(1 + _EPSILON - affinity)
-        kinds = (
-            (alike & (first == BACKGROUND), together),
-            (alike & (first != BACKGROUND), together),
-            (known & (first != second), apart),
-        )
-        for place, (mask, loss) in enumerate(kinds):
-            sums[place] = sums[place] + (loss * mask).sum()
-            counts[place] = counts[place] + mask.sum()
-    return PairLosses(*(total / (count + _EPSILON) for total, count in zip(sums, counts, strict=True)))
+    first, second = labels[:, None], others(labels, radius, VOID)
+    known = (first < MOST_CLASSES) & (second < MOST_CLASSES)
+    alike = first == second
+    together, apart = -torch.log(affinities + _EPSILON), -torch.log(1 + _EPSILON - affinities)
+    return PairLosses(
+        _mean(together, known & alike & (first == BACKGROUND)),
+        _mean(together, known & alike & (first != BACKGROUND)),
+        _mean(apart, known & ~alike),
+    )
+
+
+def _mean(losses: Tensor, chosen: Tensor) -> Tensor:
+    return (losses * chosen).sum() / (chosen.sum() + _EPSILON)
