@@ -127,7 +127,7 @@ class Params(Section):
 
     @property
     def sources(self) -> dict[str, str]:
-        """Key -> path of everything of the user's that a dataset is read from, but for paths inside of these."""
+        """Key -> path of what a dataset is read from, files and folders of the user."""
         return {
             f"{table}.{name}.{key}": getattr(row, key)
             for table in DATASETS

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.data.label_codes import BACKGROUND, UNLABELLED
-from pipeline.methods.baselines.box_masks import pixel_boxes
+from pipeline.data.pixel_boxes import pixel_boxes
 
 Scores = NDArray[np.float32]
 Labels = NDArray[np.uint8]

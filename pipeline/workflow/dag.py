@@ -79,7 +79,9 @@ def dependencies(dag: Dag) -> dict[str, set[str]]:
 def mask_files(params: Params) -> set[str]:
     """Every file or folder that holds masks, or a whole network that masks have trained."""
     data = f"data/{params.benchmark}"
-    files = {f"{data}/prepared/annotations", f"{data}/semantic"}
+    files = {f"{data}/prepared/annotations"}
+    if params.paint or params.semantic_datasets:
+        files.add(f"{data}/semantic")
     files |= {f"{data}/labels/{name}" for name, labels in params.labels.items() if labels.kind == "masks"}
     files |= {f"{data}/labels/{name}" for name in params.partial}
     files |= {row.path for row in params.weight_files.values() if row.content != "backbone"}

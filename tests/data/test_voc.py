@@ -256,8 +256,9 @@ def test_counts_of_voc_mini_are_those_of_its_readme(mini: Path, shared_data: Pat
         assert tuple(counts) == table[name]
     for split, share in (("train", 0.060), ("val", 0.078)):
         pack = Pack(mini / "semantic" / split)
+        # The README's shares have one decimal of a percent.
         assert np.mean([(pack.read(key) == VOID).mean() for key in pack.ids]) == pytest.approx(
-            share, abs=5e-4
+            share, abs=1e-3
         )
 
 

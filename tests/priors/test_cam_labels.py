@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.data.label_codes import BACKGROUND, UNLABELLED
-from pipeline.methods.baselines.box_masks import pixel_boxes
+from pipeline.data.pixel_boxes import pixel_boxes
 from pipeline.priors.cam_labels import background_score, labels_from_boxes, labels_from_tags
 
 NO_BOXES = np.zeros((0, 4), dtype=np.float32)
@@ -23,6 +23,7 @@ def settings(alpha: float = 6.0, least: float = 0.2) -> params.TagCamLabels:
     return params.TagCamLabels(
         kind="cam_tags",
         cams="cams",
+        labels="tags",
         background=params.PowerBackground(kind="power", alpha=alpha),
         least_score=least,
         processes=1,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
+
+from tests.methods.cam.tag_labels import cams_row, refined_row
 
 
 def copy_pipeline(root: Path, folder: Path) -> Path:
@@ -90,3 +93,44 @@ def train_on(repository: Path, run: str, old: str, new: str) -> None:
     assert f"labels: {old}\n" in tail
     tail = tail.replace(f"labels: {old}\n", f"labels: {new}\n", 1)
     path.write_text(f"{head}\n  {run}:\n    title{tail}", encoding="utf-8")
+
+
+def add_semantic(repository: Path) -> None:
+    """A row in each table of the semantic task, from label maps to labels made of class activation maps."""
+    start = {"labels": "tags", "backbone": "shapes_pretrained"}
+    rows: dict[str, dict[str, dict[str, object]]] = {
+        "paint": {split: {"processes": 1} for split in ("train", "val")},
+        "weak_labels": {
+            kind: {"kind": kind, "split": "train", "processes": 1} for kind in ("tags", "pixels")
+        },
+        "own_maps": {
+            "mine": {"path": "data/mine", "kind": "points", "value_255": "unlabelled", "processes": 1}
+        },
+        "own_scribbles": {
+            "drawn": {"path": "data/drawn", "length": 1.0, "radius": 3, "seed": 0, "processes": 1}
+        },
+        "cams": {"plain": {**cams_row().model_dump(mode="json"), **start}},
+        "refined_cams": {"spread": {**refined_row().model_dump(mode="json"), **start, "cams": "plain"}},
+        "tag_cam_labels": {
+            "from_tags": {
+                "kind": "cam_tags",
+                "cams": "spread",
+                "labels": "tags",
+                "background": {"kind": "power", "alpha": 6.0},
+                "least_score": 0.2,
+                "processes": 1,
+            }
+        },
+        "box_cam_labels": {
+            "from_boxes": {
+                "kind": "cam_boxes",
+                "cams": "plain",
+                "labels": "tags",
+                "boxes": "boxes",
+                "threshold": 0.5,
+                "processes": 1,
+            }
+        },
+    }
+    for table, content in rows.items():
+        edit(repository, f"\n{table}: {{}}", f"\n{table}: {json.dumps(content)}")

@@ -13,6 +13,7 @@ from pipeline.params_file import load_params
 from pipeline.workflow.dag import Dag, read_dag
 from tests.workflow.repository import (
     add_sam,
+    add_semantic,
     add_split_list,
     add_weight_file,
     copy_pipeline,
@@ -117,6 +118,25 @@ NOT_RUN["predict_distilled"] = (*NOT_RUN["predict"], "pipeline/priors/crf.py")
 NOT_RUN["weight_files"] = NOT_RUN["backbones"]
 
 
+NOT_RUN["import_voc"] = (
+    "pipeline/data/cityscapes.py",
+    "pipeline/data/densepose.py",
+    "pipeline/data/map_folder.py",
+    "pipeline/labels/json_stream.py",
+)
+NOT_RUN["import_voc_sbd"] = NOT_RUN["import_voc"]
+NOT_RUN["import_maps"] = (*NOT_RUN["import_voc"], "pipeline/data/voc.py")
+NOT_RUN["import_densepose"] = (
+    "pipeline/data/cityscapes.py",
+    "pipeline/data/map_folder.py",
+    "pipeline/data/voc.py",
+)
+FOLDER_OF_MAPS = (
+    "{folder: data/streets, train_list: a, val_list: b, classes: [road], background: false, ignore: [],"
+    " processes: 1}"
+)
+
+
 @pytest.fixture(scope="module")
 def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo with a row in each table that it leaves empty, so that every kind of stage is there."""
@@ -124,6 +144,7 @@ def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_weight_file(folder, "data/own.safetensors")
     add_sam(folder, "data/sam")
     add_split_list(folder, "masks_listed", "data/list.txt")
+    add_semantic(folder)
     return folder
 
 
@@ -184,13 +205,18 @@ def test_stages_depend_on_the_code_they_run(root: Path, dag: Dag, params: Params
     [
         ("import_coco", "{train_json: a, train_images: b, val_json: c, val_images: d, processes: 1}"),
         ("import_cityscapes", "{folder: data/streets, processes: 1}"),
+        ("import_voc", "{folder: data/voc, processes: 1}"),
+        ("import_voc_sbd", "{folder: data/voc, extra: data/sbd, processes: 1}"),
+        ("import_maps", FOLDER_OF_MAPS),
+        ("import_densepose", "{train_json: a, train_images: b, val_json: c, val_images: d, processes: 1}"),
     ],
 )
 def test_imports_depend_on_the_code_they_run(root: Path, tmp_path: Path, table: str, row: str) -> None:
     import_from(copy_pipeline(root, tmp_path), table, row)
     stage = read_dag(tmp_path)[f"{table}@mine"]
     by = (*stage.deps, *PLUMBING, *NOT_RUN[table])
-    assert [path for path in code_of(root / "stages" / f"{table}.py", root) if not covered(path, by)] == []
+    script = next(root / dep for dep in stage.deps if dep.startswith("stages/"))
+    assert [path for path in code_of(script, root) if not covered(path, by)] == []
 
 
 def test_exceptions_still_exist(root: Path) -> None:

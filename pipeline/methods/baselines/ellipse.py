@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.methods.baselines.box_masks import Masks, pixel_boxes
+from pipeline.data.pixel_boxes import pixel_boxes
+from pipeline.methods.baselines.box_masks import Masks
 
 
 def masks_from_boxes(image: NDArray[np.uint8], boxes: NDArray[np.floating]) -> Masks:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.methods.baselines.box_masks import Masks, pixel_boxes
+from pipeline.data.pixel_boxes import pixel_boxes
+from pipeline.methods.baselines.box_masks import Masks
 
 MARGIN = 0.5  # of the box, on each side: the surroundings that GrabCut learns the background from
 LEAST_MARGIN = 8  # pixels

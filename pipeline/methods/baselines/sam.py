@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import SamModel, SamProcessor
 from transformers.utils import logging
 
+from pipeline.data.pixel_boxes import pixel_boxes
 from pipeline.errors import UserError
-from pipeline.methods.baselines.box_masks import Masks, pixel_boxes
+from pipeline.methods.baselines.box_masks import Masks
 
 BOXES_AT_ONCE = 32  # decoded together: each takes some 10 MiB
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.methods.baselines.box_masks import Masks, pixel_boxes
+from pipeline.data.pixel_boxes import pixel_boxes
+from pipeline.methods.baselines.box_masks import Masks
 from pipeline.methods.baselines.ellipse import ellipse
 
 SURROUNDINGS = 0.1  # of the box's side, on each side of it: where the background's colours are looked at

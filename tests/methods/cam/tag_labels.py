@@ -130,6 +130,7 @@ CONFIDENT = params.ConfidentLabels(
 def refined_row(**train: object) -> params.RefinedCams:
     return params.RefinedCams(
         cams="cams",
+        labels="tags",
         backbone="start",
         seed=3,
         confident=CONFIDENT,

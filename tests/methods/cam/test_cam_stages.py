@@ -35,11 +35,14 @@ CPU = torch.device("cpu")
 TAG_ROW = params.TagCamLabels(
     kind="cam_tags",
     cams="cams",
+    labels="tags",
     background=params.PowerBackground(kind="power", alpha=3.0),
     least_score=0.4,
     processes=1,
 )
-BOX_ROW = params.BoxCamLabels(kind="cam_boxes", cams="cams", boxes="boxes", threshold=0.5, processes=1)
+BOX_ROW = params.BoxCamLabels(
+    kind="cam_boxes", cams="cams", labels="tags", boxes="boxes", threshold=0.5, processes=1
+)
 
 
 class Made:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.methods.baselines.box_masks import pixel_boxes
+from pipeline.data.pixel_boxes import pixel_boxes
 
 NUMBERS = st.floats(-300, 300, width=32)
 SIDES = st.integers(1, 90)
