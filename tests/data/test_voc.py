@@ -256,9 +256,8 @@ def test_counts_of_voc_mini_are_those_of_its_readme(mini: Path, shared_data: Pat
         assert tuple(counts) == table[name]
     for split, share in (("train", 0.060), ("val", 0.078)):
         pack = Pack(mini / "semantic" / split)
-        assert np.mean([(pack.read(key) == VOID).mean() for key in pack.ids]) == pytest.approx(
-            share, abs=5e-4
-        )
+        void = np.mean([(pack.read(key) == VOID).mean() for key in pack.ids])
+        assert void == pytest.approx(share, abs=1e-3)
 
 
 @pytest.mark.slow
