@@ -5,15 +5,25 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 _DEEP = 0.5  # a click is at least this share of the largest distance to the border away from it
 
 
 def distance_inside(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(h, w) distance of each pixel of `mask` to the nearest pixel outside; the frame counts as outside."""
-    padded = np.pad(mask.view(np.uint8), 1)
-    inside = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    return np.asarray(inside, dtype=np.float32)
+    return distance_to_false(np.pad(mask, 1))[1:-1, 1:-1]
+
+
+def distance_to_false(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(h, w) distance of each pixel to the nearest one that is False; there must be one.
+
+    The same on every call: the last bit of OpenCV's roots depends on where in memory the array lies, so they
+    are taken anew of the squares, which are whole numbers and can be told up to 1024 pixels.
+    """
+    near = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+    exact = np.sqrt(np.rint(near**2)) if near.max() < 1000 else distance_transform_edt(mask)
+    return np.asarray(exact, dtype=np.float32)
 
 
 def click(mask: NDArray[np.bool_], count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -6,14 +6,15 @@ cheapest path that shuns the border), smoothed, with the slow wobble of a hand. 
 
 from __future__ import annotations
 
-import cv2
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 
-from pipeline.labels.clicks import distance_inside
+from pipeline.labels.clicks import distance_inside, distance_to_false
 from pipeline.labels.partial_maps import draw_line
 
 _CELLS = 1200  # a region is looked at in about as many cells: enough for a stroke, and quick
@@ -34,13 +35,10 @@ def draw_stroke(mask: Mask, rng: np.random.Generator, longest: float = np.inf) -
     longest: pixels; of a longer stroke a part is drawn.  The mask must have a pixel.
     """
     depth = distance_inside(mask)
-    way = _longest_way(mask, depth, rng)
+    way = _cut(_longest_way(mask, depth, rng), longest, rng)
     if len(way) == 1:
-        return _pixels(way)
-    even = _resample(way, 1.0)
-    if len(even) > longest:
-        start = int(rng.integers(len(even) - int(longest) + 1))
-        even = even[start : start + max(int(longest), 2)]
+        return way
+    even = _resample(way.astype(np.float64), 1.0)
     sigma = max(2.0, _BEND * len(even))
     smooth = _smooth(even, sigma)
     noise = _smooth(rng.normal(size=even.shape), sigma)
@@ -54,7 +52,7 @@ def draw_stroke(mask: Mask, rng: np.random.Generator, longest: float = np.inf) -
         stroke = even_corners(_smooth(even, narrower))
         if _stays_inside(stroke, mask):
             return stroke
-    return _without_repeats(_pixels(even))
+    return way
 
 
 def part_of(stroke: NDArray[np.int64], length: float, place: float) -> NDArray[np.int64]:
@@ -70,13 +68,21 @@ def part_of(stroke: NDArray[np.int64], length: float, place: float) -> NDArray[n
 def without_stroke(mask: Mask, stroke: NDArray[np.int64]) -> Mask:
     """What of `mask` is left for another stroke: nothing nearer than half the largest depth to this one."""
     line = draw_line((mask.shape[0], mask.shape[1]), stroke)
-    distance = cv2.distanceTransform(1 - line, cv2.DIST_L2, cv2.DIST_MASK_5)
-    near = distance <= 0.5 * float(distance_inside(mask).max())
+    near = distance_to_false(line == 0) <= 0.5 * float(distance_inside(mask).max())
     return np.logical_and(mask, ~near)
 
 
-def _longest_way(mask: Mask, depth: NDArray[np.float32], rng: np.random.Generator) -> Points:
-    """(n, 2) pixel positions; consecutive ones can be joined by a line inside the mask."""
+def _cut(way: NDArray[np.int64], longest: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Consecutive corners of a way over at most `longest` pixels, from anywhere in it; at least one."""
+    along = _lengths(way)
+    if along[-1] <= longest:
+        return way
+    start = int(np.searchsorted(along, rng.uniform(0, along[-1] - longest)))
+    return way[start : max(int(np.searchsorted(along, along[start] + longest, side="right")), start + 1)]
+
+
+def _longest_way(mask: Mask, depth: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int64]:
+    """(n, 2) x, y of pixels; consecutive ones can be joined by a line inside the mask."""
     side = _cell_side(mask, float(depth.max()))
     cells = _whole_cells(mask, side)
     deep = depth[side // 2 :: side, side // 2 :: side][: cells.shape[0], : cells.shape[1]]
@@ -97,7 +103,7 @@ def _longest_way(mask: Mask, depth: NDArray[np.float32], rng: np.random.Generato
     while way[-1] != end:
         way.append(int(before[way[-1]]))
     chosen = np.array(way)
-    return np.stack([columns[chosen], rows[chosen]], axis=1) * float(side) + side // 2
+    return np.stack([columns[chosen], rows[chosen]], axis=1).astype(np.int64) * side + side // 2
 
 
 def _cell_side(mask: Mask, deepest: float) -> int:
@@ -148,9 +154,14 @@ def _far_from(graph: csr_array, start: int, rng: np.random.Generator) -> int:
     return int(rng.choice(np.flatnonzero(ways >= _SHORTEST_END * ways.max())))
 
 
+def _lengths(points: NDArray[Any]) -> NDArray[np.float64]:
+    """(n,) length of the polyline up to each of its corners."""
+    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+
+
 def _resample(points: Points, spacing: float) -> Points:
     """Points every `spacing` along the polyline, both ends among them."""
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    along = _lengths(points)
     places = np.linspace(0, along[-1], max(round(along[-1] / spacing), 1) + 1)
     return np.stack([np.interp(places, along, points[:, axis]) for axis in (0, 1)], axis=1)
 
@@ -161,7 +172,7 @@ def _smooth(points: Points, sigma: float) -> Points:
 
 
 def _pixels(points: Points) -> NDArray[np.int64]:
-    """Halves go up, in x and y alike, so that points between two pixels on a diagonal stay on it."""
+    """The pixels in which points lie; a pixel reaches half a pixel to either side."""
     return np.asarray(np.floor(points + 0.5), dtype=np.int64)
 
 

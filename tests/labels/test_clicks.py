@@ -26,6 +26,20 @@ def test_clicks_are_different_pixels_deep_inside_and_fewer_clicks_come_first(
     np.testing.assert_array_equal(click(mask, 1, np.random.default_rng(seed)), points[:1])
 
 
+@given(mask=MASKS)
+def test_distances_are_exact(mask: NDArray[np.bool_]) -> None:
+    y, x = np.nonzero(~np.pad(mask, 1))
+    rows, columns = np.indices(mask.shape) + 1
+    squares = (rows[..., None] - y) ** 2 + (columns[..., None] - x) ** 2
+    np.testing.assert_array_equal(distance_inside(mask), np.sqrt(squares.min(-1)).astype(np.float32))
+
+
+def test_distances_beyond_what_roots_tell_are_exact_too() -> None:
+    inside = distance_inside(np.ones((2101, 2101), dtype=bool))
+    assert inside[1050, 1050] == 1051
+    assert inside[1000, 900] == 901
+
+
 def test_the_frame_is_a_border() -> None:
     np.testing.assert_array_equal(
         distance_inside(np.ones((3, 3), dtype=bool)), [[1, 1, 1], [1, 2, 1], [1, 1, 1]]

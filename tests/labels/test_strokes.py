@@ -46,6 +46,19 @@ def test_a_stroke_never_leaves_its_object(mask: NDArray[np.bool_], seed: int) ->
     np.testing.assert_array_equal(stroke, draw_stroke(mask, np.random.default_rng(seed)))
 
 
+def test_a_stroke_stays_on_an_object_as_thin_as_a_line() -> None:
+    rng = np.random.default_rng(3)
+    for seed in range(200):
+        mask = np.zeros(rng.integers(4, 60, 2), dtype=np.uint8)
+        corners = rng.integers(0, mask.shape[::-1], (3, 2)).astype(np.int32)
+        cv2.polylines(mask, [corners], False, 1, thickness=1 + seed % 2)
+        longest = 20.0 if seed % 3 else np.inf
+        drawn = pixels(
+            draw_stroke(mask.astype(bool), np.random.default_rng(seed), longest), mask.astype(bool)
+        )
+        assert not (drawn & (mask == 0)).any()
+
+
 @given(
     corners=st.integers(1, 60),
     lengths=st.lists(st.floats(0, 1), min_size=2, max_size=5),

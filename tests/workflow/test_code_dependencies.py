@@ -131,6 +131,33 @@ NOT_RUN["import_densepose"] = (
     "pipeline/data/map_folder.py",
     "pipeline/data/voc.py",
 )
+NOT_RUN["own_scribbles"] = (
+    "pipeline/data/coco.py",
+    "pipeline/data/coco_annotations.py",
+    "pipeline/data/coco_images.py",
+    "pipeline/data/lvis.py",
+    "pipeline/labels/clicks.py",
+    "pipeline/labels/weak.py",
+)
+NOT_RUN["own_maps"] = NOT_RUN["own_scribbles"]
+NOT_RUN["train_cams"] = (
+    "pipeline/data/colors.py",
+    "pipeline/data/masks.py",
+    "pipeline/data/transforms.py",
+    "pipeline/labels/label_file.py",
+    "pipeline/labels/weak.py",
+)
+NOT_RUN["cams"] = NOT_RUN["refined_cams"] = NOT_RUN["train_cams"]
+NOT_RUN["tag_cam_labels"] = (
+    "pipeline/data/masks.py",
+    "pipeline/data/pack_writer.py",
+    "pipeline/data/pixels.py",
+    "pipeline/labels/shards.py",
+    "pipeline/labels/weak.py",
+    "pipeline/models/layers.py",
+    "pipeline/structures.py",
+)
+NOT_RUN["box_cam_labels"] = NOT_RUN["tag_cam_labels"]
 FOLDER_OF_MAPS = (
     "{folder: data/streets, train_list: a, val_list: b, classes: [road], background: false, ignore: [],"
     " processes: 1}"
