@@ -37,6 +37,17 @@ from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, Mask2For
 from pipeline.params.query_losses import QueryLosses
 from pipeline.params.runs import TAUGHT
 from pipeline.params.sections import Params
+from pipeline.params.semantic_methods import (
+    PixelClassifier,
+    RandomWalk,
+    Relation,
+    Retrieval,
+    SemanticAugmentation,
+    SemanticInference,
+    Spml,
+    SupervisedSemantic,
+)
+from pipeline.params.semantic_networks import PixelEmbedding
 from pipeline.params.starts import (
     Backbone,
     RandomStart,
@@ -82,20 +93,29 @@ __all__ = [
     "Model",
     "NmsThreshold",
     "Params",
+    "PixelClassifier",
+    "PixelEmbedding",
     "Predict",
     "PseudoLabels",
     "PseudoMasks",
     "QueryLosses",
     "RandomStart",
+    "RandomWalk",
+    "Relation",
     "Report",
+    "Retrieval",
     "Run",
     "Sam",
+    "SemanticAugmentation",
+    "SemanticInference",
     "Shapes",
     "ShapesPretraining",
     "Split",
     "SplitList",
+    "Spml",
     "Start",
     "Supervised",
+    "SupervisedSemantic",
     "Taught",
     "TimmWeights",
     "Training",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from pipeline.methods.spml.relations import Others
+
+State = list[dict[str, Tensor]]
 
 
 class MemoryBank:
@@ -19,19 +22,21 @@ class MemoryBank:
     def __init__(self, steps: int) -> None:
         self._held: deque[Others] = deque(maxlen=steps)
 
-    def push(self, segments: Others) -> None:
-        """Remember the segments of one step and forget the oldest step."""
-        self._held.append(Others(segments.prototypes.detach(), segments.labels, segments.tags))
+    def push(self, parts: list[Others]) -> None:
+        """Remember the segments of one step, of all processes, and forget the oldest step."""
+        segments = joined(parts)
+        if segments is not None and self._held.maxlen:
+            self._held.append(replace(segments, prototypes=segments.prototypes.detach()))
 
     def held(self) -> list[Others]:
         """The steps that are remembered, the oldest first."""
         return list(self._held)
 
-    def state(self) -> list[dict[str, Tensor]]:
+    def state(self) -> State:
         """What `restore` takes, as plain tensors."""
         return [{"prototypes": one.prototypes, "labels": one.labels, "tags": one.tags} for one in self._held]
 
-    def restore(self, state: list[dict[str, Tensor]], device: torch.device) -> None:
+    def restore(self, state: State, device: torch.device) -> None:
         """Hold what `state` gave, on `device`, and nothing else."""
         self._held.clear()
         for one in state:

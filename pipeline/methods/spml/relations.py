@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.label_codes import UNLABELLED
+from pipeline.distributed import mean_over_processes
 from pipeline.methods.spml.affinity import spread_labels
 from pipeline.methods.spml.contrast import contrast
 from pipeline.methods.spml.segments import Segments
@@ -36,13 +37,14 @@ def image_similarity(segments: Segments, concentration: float, *, joint: bool) -
     image = segments.image[segments.own]
     present, counts = torch.unique_consecutive(image, return_counts=True)
     sizes = torch.bincount(segments.image)[present].tolist()
+    share = _shares(pixels, len(sizes))
     total = pixels.sum() * 0
     first_pixel = first_segment = 0
     for count, size in zip(counts.tolist(), sizes, strict=True):
         here = slice(first_pixel, first_pixel + count)
         there = slice(first_segment, first_segment + size)
         own, region = segments.own[here] - first_segment, segments.region[there]
-        weights = pixels.new_full((count,), 1 / (count * len(sizes)))
+        weights = (share / count).expand(count)
         relation = region[:, None] == region
         total = total + contrast(pixels[here], prototypes[there], own, own, relation, concentration, weights)
         first_pixel, first_segment = first_pixel + count, first_segment + size
@@ -89,27 +91,29 @@ def semantic_cooccurrence(
     return _mean(pixels, prototypes, own, image, _share(tags, of_segments), concentration)
 
 
-def feature_affinity(
-    segments: Segments, classes: int, least_similarity: float, concentration: float
-) -> Tensor:
-    """Feature affinity: segments whose propagated labels meet are positive, all others negative.
+def affinity_sets(segments: Segments, classes: int, least_similarity: float) -> Tensor:
+    """(m, classes) bool: the propagated labels of each segment.
 
     A segment takes the class of the labelled segment of its image that is most like it, where that cosine of
     joint prototypes is least_similarity or more; else it has all classes, and is positive for everybody.
-    Mean over pixels, within the batch.  The release has this term in its recipes and never computes it.
     """
     sets = spread_labels(segments, classes, least_similarity)
-    sets = sets | ~sets.any(dim=1, keepdim=True)
+    return sets | ~sets.any(dim=1, keepdim=True)
+
+
+def feature_affinity(segments: Segments, sets: Tensor, others: Others | None, concentration: float) -> Tensor:
+    """Feature affinity: segments whose propagated labels meet are positive, all others negative.
+
+    sets: (m, classes) of `affinity_sets`; others: of other processes, with their sets as tags.  Mean over
+    pixels, within the batch.  The release has this term in its recipes and never computes it.
+    """
+    prototypes, of_segments = segments.prototypes, sets
+    if others is not None:
+        prototypes = torch.cat([prototypes, others.prototypes])
+        of_segments = torch.cat([sets, others.tags])
     distinct, rows = torch.unique(sets, dim=0, return_inverse=True)
-    relation = _share(distinct, sets)
-    return _mean(
-        segments.embeddings,
-        segments.prototypes,
-        segments.own,
-        rows[segments.own],
-        relation,
-        concentration,
-    )
+    own, relation = segments.own, _share(distinct, of_segments)
+    return _mean(segments.embeddings, prototypes, own, rows[own], relation, concentration)
 
 
 def _share(some: Tensor, others: Tensor) -> Tensor:
@@ -120,5 +124,11 @@ def _share(some: Tensor, others: Tensor) -> Tensor:
 def _mean(
     pixels: Tensor, prototypes: Tensor, own: Tensor, rows: Tensor, relation: Tensor, concentration: float
 ) -> Tensor:
-    weights = pixels.new_full((len(pixels),), 1 / max(len(pixels), 1))
+    """The mean over the pixels of all processes; 0 where there are none."""
+    weights = _shares(pixels, len(pixels)).expand(len(pixels))
     return contrast(pixels, prototypes, own, rows, relation, concentration, weights)
+
+
+def _shares(like: Tensor, count: int) -> Tensor:
+    """One over a count, averaged over processes: with what the engine averages, that is one over all."""
+    return 1 / mean_over_processes(torch.tensor(float(count), device=like.device)).clamp(min=1)

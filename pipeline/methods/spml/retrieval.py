@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from pipeline.methods.spml.contrast import CPU_ENTRIES, GPU_ENTRIES
 
 NEIGHBOURS = 20
 
@@ -13,8 +16,11 @@ def nearest_labels(queries: Tensor, memory: Tensor, labels: Tensor, count: int =
 
     queries: (n, c) and memory: (m, c), of unit length; labels: (m,); k = min(count, m).
     """
-    similarities = queries @ memory.T
-    return labels[similarities.topk(min(count, len(memory)), dim=1).indices]
+    size = max(1, (GPU_ENTRIES if queries.is_cuda else CPU_ENTRIES) // max(len(memory), 1))
+    nearest = [
+        (part @ memory.T).topk(min(count, len(memory)), dim=1).indices for part in torch.split(queries, size)
+    ]
+    return labels[torch.cat(nearest)]
 
 
 def votes(labels: Tensor, classes: int) -> Tensor:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from torch import Tensor
 
-SHARPNESS = 5.0  # affinity = exp(5 (cosine - 1)), then to the power of 20, entry by entry
-POWER = 20
-STEPS = 2**6  # the release squares the transition matrix six times
 
-
-def transitions(similarities: Tensor) -> Tensor:
+def transitions(similarities: Tensor, sharpness: float = 5.0, power: int = 20) -> Tensor:
     """(n, n) matrix of columns that add up to 1, of the affinities between n pixels.
 
     similarities: (v, n, n) cosines of the embeddings, of the image and of its mirror image turned back, for
-    example; affinities are averaged over the v views before they are sharpened.
+    example.  An affinity is exp(sharpness * (cosine - 1)), averaged over the v views and then raised to
+    `power`, entry by entry.
     """
-    affinities = (SHARPNESS * (similarities - 1)).exp().mean(dim=0) ** POWER
+    affinities = (sharpness * (similarities - 1)).exp().mean(dim=0) ** power
     return affinities / affinities.sum(dim=0, keepdim=True)
 
 
-def random_walk(scores: Tensor, matrix: Tensor, steps: int = STEPS) -> Tensor:
-    """Scores (C, n) after so many steps with the matrix (n, n) of `transitions`.
+def random_walk(scores: Tensor, matrix: Tensor, squarings: int = 6) -> Tensor:
+    """Scores (C, n) times the matrix (n, n) of `transitions` squared so many times: 2**squarings steps.
 
     A step is scores @ matrix: for C classes and n pixels far cheaper than powers of the matrix, and the same.
     """
-    for _ in range(steps):
+    for _ in range(2**squarings):
         scores = scores @ matrix
     return scores
 

@@ -11,6 +11,7 @@ from pipeline.methods.spml.features import location_features
 from pipeline.methods.spml.memory import MemoryBank, joined
 from pipeline.methods.spml.relations import (
     Others,
+    affinity_sets,
     feature_affinity,
     image_similarity,
     semantic_annotation,
@@ -112,7 +113,7 @@ def test_densepose_terms_match_the_release(load):
     arrays = load("feature_affinity")
     embedding = arrays["embedding"].requires_grad_()
     segments = densepose_segments(arrays, embedding)
-    affinity = 0.5 * feature_affinity(segments, 6, 0.95, 12.0)
+    affinity = 0.5 * feature_affinity(segments, affinity_sets(segments, 6, 0.95), None, 12.0)
     torch.testing.assert_close(affinity, arrays["loss_affinity"], rtol=1e-4, atol=1e-5)
     check_gradient("affinity", affinity, embedding, arrays["grad_affinity"])
     similarity = 0.1 * image_similarity(segments, 16.0, joint=False)
@@ -144,7 +145,7 @@ def all_terms(segments, tags, others=None):
             image_similarity(segments, 16.0, joint=True),
             semantic_annotation(segments, others, 6.0),
             semantic_cooccurrence(segments, tags, others, 8.0, skip_untagged=False),
-            feature_affinity(segments, 4, 0.95, 12.0),
+            feature_affinity(segments, affinity_sets(segments, 4, 0.95), None, 12.0),
         ]
     )
 
@@ -241,7 +242,8 @@ def test_affinity_keeps_to_the_image_and_to_its_threshold():
 
 
 def test_affinity_is_zero_where_no_segment_has_a_label():
-    assert feature_affinity(segments_of(*batch(UNLABELLED)), 4, 0.95, 12.0).item() == 0
+    segments = segments_of(*batch(UNLABELLED))
+    assert feature_affinity(segments, affinity_sets(segments, 4, 0.95), None, 12.0).item() == 0
 
 
 # --- memory -------------------------------------------------------------------------------------------
@@ -258,11 +260,11 @@ def test_the_bank_holds_the_last_steps_without_gradient():
     bank = MemoryBank(2)
     for seed in range(4):
         step = step_of(seed)
-        bank.push(replace(step, prototypes=step.prototypes.requires_grad_()))
+        bank.push([replace(step, prototypes=step.prototypes.requires_grad_())])
     assert [len(step.labels) for step in bank.held()] == [7, 8]
     assert not any(step.prototypes.requires_grad for step in bank.held())
     other = MemoryBank(2)
-    other.push(step_of(0))
+    other.push([step_of(0)])
     other.restore(bank.state(), CPU)
     for one, two in zip(bank.held(), other.held(), strict=True):
         assert torch.equal(one.prototypes, two.prototypes)
@@ -272,7 +274,7 @@ def test_the_bank_holds_the_last_steps_without_gradient():
 
 def test_a_bank_of_no_steps_holds_nothing():
     bank = MemoryBank(0)
-    bank.push(step_of(1))
+    bank.push([step_of(1)])
     assert joined(bank.held()) is None
 
 
