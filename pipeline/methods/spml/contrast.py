@@ -31,8 +31,8 @@ def contrast(
     own segment that is negative counts in b.  0 for a pixel without negatives, and for no pixels.
 
     The own segment is masked out, not subtracted: at concentration 16 it may be a million times the others.
-    Computed in float32 at least; the concentration may be 32 at most.  The gradient reaches both pixels and
-    prototypes; there is no second one.
+    Computed in float32 at least, whose range suffices for concentrations of 32 at most.  The gradient reaches
+    both pixels and prototypes; there is no second one.
     """
     if not len(pixels):
         return (pixels.sum() + prototypes.sum()) * 0
@@ -64,11 +64,10 @@ class _Contrast(torch.autograd.Function):
         with torch.autocast(pixels.device.type, enabled=False):
             for start in range(0, len(pixels), size):
                 part = slice(start, start + size)
-                slopes, losses = pixel_losses(
-                    pixels[part], prototypes, own[part], rows[part], relation, concentration
+                losses, slopes = pixel_losses(
+                    pixels[part], prototypes, own[part], rows[part], relation, concentration, weights[part]
                 )
                 total += losses @ weights[part]
-                slopes *= (concentration * weights[part])[:, None]
                 of_pixels[part] = slopes @ prototypes
                 of_prototypes.addmm_(slopes.T, pixels[part])
         ctx.save_for_backward(of_pixels, of_prototypes)
@@ -81,28 +80,32 @@ class _Contrast(torch.autograd.Function):
 
 
 def pixel_losses(
-    pixels: Tensor, prototypes: Tensor, own: Tensor, rows: Tensor, relation: Tensor, concentration: float
+    pixels: Tensor,
+    prototypes: Tensor,
+    own: Tensor,
+    rows: Tensor,
+    relation: Tensor,
+    concentration: float,
+    weights: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The losses (n,) of `contrast` and their slopes (n, m) in concentration * cosine; the slopes come first.
+    """The losses (n,) of `contrast`, and the slopes (n, m) of their weighted sum in the cosines.
 
     relation: as floats, 1 = positive.
     """
     own = own[:, None]
-    similarities = concentration * (pixels @ prototypes.T)
-    others = similarities.sub_(similarities.amax(dim=1, keepdim=True)).exp_()
+    others = ((concentration * pixels) @ prototypes.T).exp_()
     itself = others.gather(1, own)
     others.scatter_(1, own, 0)
     positive = relation[rows]
-    is_positive = positive.gather(1, own) > 0
-    alone = positive.sum(dim=1, keepdim=True) == is_positive  # by counting: sums may round to 0
-    positive = positive.mul_(others)
+    own_positive = positive.gather(1, own)
+    alone = relation.sum(dim=1)[rows, None] == own_positive  # by counting: sums may round to 0
+    positive.mul_(others)
     negative = others.sub_(positive)  # exactly 0 or the entry itself
-    a = torch.where(alone, itself, positive.sum(dim=1, keepdim=True))
-    own_negative = itself * ~is_positive
+    a = itself.where(alone, positive.sum(dim=1, keepdim=True))
+    own_negative = itself * (1 - own_positive)
     b = negative.sum(dim=1, keepdim=True) + own_negative
-    whole = a + b
-    share = b / whole
-    # The slopes: e / (a + b) of a negative, -(e / a) b / (a + b) of a positive.
-    slopes = negative.div_(whole).sub_(positive.mul_(share / a).mul_(~alone))
-    slopes.scatter_add_(1, own, own_negative / whole - share * alone)
-    return slopes, torch.log1p(b / a)[:, 0]
+    # In the cosine, times the weight: e / (a + b) of a negative, -(e / a) b / (a + b) of a positive.
+    slope = concentration * weights[:, None] / (a + b)
+    slopes = negative.mul_(slope).addcmul_(positive, -slope * (b / a) * ~alone)
+    slopes.scatter_add_(1, own, slope * (own_negative - b * alone))
+    return torch.log1p(b / a)[:, 0], slopes

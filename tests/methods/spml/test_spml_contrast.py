@@ -64,8 +64,8 @@ def test_losses_match_the_release(load, file, name, entries, monkeypatch):
     def compute(pixels, prototypes):
         rest = (case["own"], rows, relation, concentration)
         per_pixel = pixel_losses(
-            pixels.detach(), prototypes.detach(), case["own"], rows, relation.float(), concentration
-        )[1]
+            pixels.detach(), prototypes.detach(), case["own"], rows, relation.float(), concentration, weights
+        )[0]
         return contrast(pixels, prototypes, *rest, weights), per_pixel
 
     check_case(case, compute)
@@ -159,6 +159,19 @@ def test_the_own_segment_is_masked_out_before_the_sum():
     assert loss.item() == pytest.approx(math.log1p(math.exp(16)), rel=1e-6)
     slope = torch.autograd.grad(loss, pixels)[0]
     assert slope[0].tolist() == pytest.approx([16.0, 16.0], rel=1e-5)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_concentration_stays_within_float32(sign):
+    """The positive and a hundred thousand negatives at opposite ends."""
+    pixel = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    prototypes = torch.tensor([[0.0, 1.0], [sign, 0.0]] + [[-sign, 0.0]] * 100_000)
+    zero = torch.zeros(1, dtype=torch.int64)
+    relation = torch.zeros(1, len(prototypes), dtype=torch.bool)
+    relation[0, :2] = True
+    loss = contrast(pixel, prototypes, zero, zero, relation, 32.0, torch.ones(1))
+    assert loss.item() == pytest.approx(math.log1p(100_000 * math.exp(-64.0 * sign)), rel=1e-5)
+    assert torch.isfinite(torch.autograd.grad(loss, pixel)[0]).all()
 
 
 def test_half_precision_is_widened():
