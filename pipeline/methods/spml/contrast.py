@@ -106,6 +106,6 @@ def pixel_losses(
     b = negative.sum(dim=1, keepdim=True) + own_negative
     # In the cosine, times the weight: e / (a + b) of a negative, -(e / a) b / (a + b) of a positive.
     slope = concentration * weights[:, None] / (a + b)
-    slopes = negative.mul_(slope).addcmul_(positive, -slope * (b / a) * ~alone)
+    slopes = negative.mul_(slope).addcmul_(positive, -slope * (b / a))
     slopes.scatter_add_(1, own, slope * (own_negative - b * alone))
     return torch.log1p(b / a)[:, 0], slopes
