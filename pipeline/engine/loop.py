@@ -40,7 +40,7 @@ from pipeline.engine.lock import only_process
 from pipeline.engine.log import History, LiveLog, Row
 from pipeline.engine.optimizer import make_optimizer, scale_rates
 from pipeline.engine.progress import Progress
-from pipeline.engine.protocol import ItemT, Trainable
+from pipeline.engine.protocol import ItemT, Remembers, Trainable
 from pipeline.engine.rng import restore_rng, rng_state, seed_everything
 from pipeline.engine.sampler import StepSampler, repeat_factors
 from pipeline.engine.schedules import in_steps, rate_factor
@@ -282,6 +282,7 @@ class _Trainer(Generic[ItemT]):
                     "model": self.module.state_dict(),
                     "average": average,
                     "optimizer": self.optimizer.state_dict(),
+                    "memory": self.method.memory() if isinstance(self.method, Remembers) else None,
                 },
             )
 
@@ -296,6 +297,8 @@ class _Trainer(Generic[ItemT]):
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if isinstance(self.method, Remembers):
+            self.method.recall(state["memory"])
         if process_index() < len(state["generators"]):
             restore_rng(state["generators"][process_index()], self.device)
         if is_main():

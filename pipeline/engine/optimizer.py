@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
+from pipeline.engine.caffe_sgd import CaffeSGD
 from pipeline.params import Training
 
 # What has norm_weight_decay.  _NormBase: batch and instance norms; the names are Swin's tables of positions.
@@ -21,7 +22,8 @@ def parameter_groups(module: nn.Module, training: Training) -> list[dict[str, An
 
     Parameters of a module called `backbone`, or `backbone_` and more, learn at backbone_rate times the rate.
     Those of normalisation layers and of embeddings have norm_weight_decay; all others, biases included, have
-    weight_decay, as detectron2 and Mask2Former have it.
+    weight_decay, as detectron2 and Mask2Former have it.  Caffe's SGD moves biases at twice the rate and
+    without decay.
     """
     spared = {
         id(parameter)
@@ -34,6 +36,8 @@ def parameter_groups(module: nn.Module, training: Training) -> list[dict[str, An
         if parameter.requires_grad:
             rate = training.learning_rate * (training.backbone_rate if _of_backbone(name) else 1.0)
             decay = training.norm_weight_decay if id(parameter) in spared else training.weight_decay
+            if training.optimizer == "caffe_sgd" and name.rpartition(".")[2] == "bias":
+                rate, decay = 2 * rate, 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
@@ -46,12 +50,14 @@ def _of_backbone(name: str) -> bool:
 
 
 def make_optimizer(module: nn.Module, training: Training) -> Optimizer:
-    """SGD with momentum, or AdamW (arXiv 1711.05101), over `parameter_groups`."""
+    """SGD with momentum, PyTorch's or Caffe's, or AdamW (arXiv 1711.05101), over `parameter_groups`."""
     groups = parameter_groups(module, training)
     # The fused kernels update all parameters in one call: on a small network the loop over them costs
     # more than the arithmetic.
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=training.momentum, fused=True)
+    if training.optimizer == "caffe_sgd":
+        return CaffeSGD(groups, training.momentum)
     return torch.optim.AdamW(groups, betas=training.betas, fused=True)
 
 

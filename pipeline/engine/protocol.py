@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,22 @@ class Trainable(Protocol[ItemT]):
 
     def after_step(self, step: int) -> None:
         """Called after the optimiser's step `step` (from 0): the place for moving averages."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A trainable that carries more from step to step than its module's tensors: it is in checkpoints, too.
+
+    Every process has the same; what is not the same belongs into the module's buffers or is drawn anew.
+    """
+
+    def memory(self) -> Any:
+        """What `recall` takes: tensors, numbers and text in lists and dicts."""
+        ...
+
+    def recall(self, memory: Any) -> None:
+        """Go on from what `memory` gave; its tensors are on the CPU."""
         ...
 
 

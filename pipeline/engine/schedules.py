@@ -59,7 +59,7 @@ def poly_factor(step: int, steps: int, power: float) -> float:
 
 
 def rate_factor(step: int, training: Training) -> float:
-    """What the learning rate is multiplied by at `step`: the warm-up times the schedule.
+    """What the learning rate is multiplied by at `step`: the warm-up times the schedule, or the smaller one.
 
     training: with its duration in steps (`in_steps`).  A step uses the value of its own number.  MAL's
     release sets the rate after each step, so that it is one step late and the first step runs at the peak;
@@ -76,6 +76,9 @@ def rate_factor(step: int, training: Training) -> float:
             decay = cosine_factor(after, left, training.final_rate)
         case "poly":
             decay = poly_factor(step, training.steps, training.poly_power)
+        case "poly_or_warmup":  # the smaller of the two, as SPML's release has it
+            decay = poly_factor(step, training.steps, training.poly_power)
+            return min(warmup_factor(step, training.warmup_steps, training.warmup_start), decay)
         case "constant":
             decay = 1.0
     return warmup_factor(step, training.warmup_steps, training.warmup_start) * decay

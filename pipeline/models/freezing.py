@@ -10,11 +10,14 @@ from pipeline.errors import UserError
 from pipeline.models.frozen_batchnorm import BATCH_NORMS, FrozenBatchNorm
 
 
-def freeze_stages(network: nn.Module, ends: dict[int, str], name: str, frozen_stages: int) -> None:
-    """Fix the parameters and the batch statistics of all that leads to a map.
+def freeze_stages(
+    network: nn.Module, ends: dict[int, str], name: str, frozen_stages: int, *, statistics: bool = True
+) -> None:
+    """Fix the parameters and, unless told otherwise, the batch statistics of all that leads to a map.
 
     ends: stride -> name of the module in `network` that yields the map; name: of the backbone, for
-    messages; frozen_stages: 1 = the stem, n >= 2 = what leads to the map of stride 2**n.
+    messages; frozen_stages: 1 = the stem, n >= 2 = what leads to the map of stride 2**n.  With statistics
+    that are not fixed, batch norms go on normalising by the batch and following it.
 
     Raises UserError when the network has no map of that stride.
     """
@@ -23,7 +26,7 @@ def freeze_stages(network: nn.Module, ends: dict[int, str], name: str, frozen_st
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad = False
     for path, module in modules:
-        if isinstance(module, BATCH_NORMS):
+        if statistics and isinstance(module, BATCH_NORMS):
             network.set_submodule(path, FrozenBatchNorm(module))
 
 

@@ -64,14 +64,14 @@ class Training(Section):
     duration: Literal["steps", "epochs"]
     steps: Count  # 0 = none: what is evaluated is the start as it is
     batch_size: Positive
-    optimizer: Literal["sgd", "adamw"]
+    optimizer: Literal["sgd", "caffe_sgd", "adamw"]  # caffe_sgd: pipeline/engine/caffe_sgd.py
     learning_rate: Rate
     backbone_rate: Annotated[float, Field(gt=0)]  # factor on the learning rate of the backbone
-    momentum: Share  # SGD's; ignored by AdamW
+    momentum: Share  # of both SGDs; ignored by AdamW
     betas: tuple[Momentum, Momentum]  # AdamW's; ignored by SGD
     weight_decay: Weight
     norm_weight_decay: Weight  # of normalisation layers and of embeddings
-    schedule: Literal["step", "cosine", "cosine_after_warmup", "poly", "constant"]
+    schedule: Literal["step", "cosine", "cosine_after_warmup", "poly", "poly_or_warmup", "constant"]
     milestones: tuple[Positive, ...]  # steps at which "step" multiplies the rate by 0.1
     poly_power: Rate
     final_rate: Share  # of the peak: where the cosines end

@@ -17,6 +17,7 @@ from pipeline.engine.lock import discard
 from pipeline.engine.loop import fit
 from pipeline.engine.schedules import rate_factor
 from pipeline.errors import UserError
+from pipeline.structures import Sample
 
 
 def weights(method: object) -> list[Tensor]:
@@ -237,6 +238,36 @@ def test_a_resumed_training_repeats_the_same_images(tiny: ModuleType, tmp_path: 
     assert second.seen == whole.seen[7:]
     for mine, theirs in zip(weights(second), weights(whole), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_what_a_method_remembers_is_in_its_checkpoints(tiny: ModuleType, tmp_path: Path) -> None:
+    class Remembering(tiny.Regression):  # type: ignore[name-defined, misc]
+        """Adds the mean of the last step's pictures to the loss."""
+
+        last = torch.zeros(())
+
+        def losses(self, batch: list[Sample], step: int) -> dict[str, Tensor]:
+            losses: dict[str, Tensor] = super().losses(batch, step)
+            moved = losses["loss_square"] * (1 + self.last)
+            self.last = torch.stack([sample.image.float().mean() for sample in batch]).mean()
+            return {**losses, "loss_square": moved}
+
+        def memory(self) -> list[Tensor]:
+            return [self.last.detach()]
+
+        def recall(self, memory: list[Tensor]) -> None:
+            (self.last,) = memory
+
+    def stop(step: int) -> None:
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole, first, second = Remembering(), Remembering(stop), Remembering()
+    tiny.train(tmp_path / "whole", whole)
+    with pytest.raises(SystemExit):
+        tiny.train(tmp_path / "resumed", first)
+    tiny.train(tmp_path / "resumed", second)
+    assert equal(weights(second), weights(whole))
 
 
 def test_everything_is_put_back(tiny: ModuleType, tmp_path: Path) -> None:

@@ -84,6 +84,55 @@ def test_sgd_follows_its_formula(tiny: ModuleType) -> None:
         assert layer.weight.item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_caffe_s_sgd_has_the_rate_in_its_momentum(tiny: ModuleType) -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(layer.weight, 2.0)
+    optimizer = make_optimizer(
+        layer, tiny.settings(optimizer="caffe_sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.5)
+    )
+    moment, weight = 0.0, 2.0
+    for factor in (1.0, 0.5, 0.25):
+        scale_rates(optimizer, factor)
+        layer.weight.grad = torch.ones_like(layer.weight)
+        optimizer.step()
+        moment = 0.9 * moment + 0.1 * factor * (1.0 + 0.5 * weight)
+        weight -= moment
+        assert layer.weight.item() == pytest.approx(weight, rel=1e-6)
+
+
+def test_caffe_s_sgd_moves_biases_twice_as_fast_and_without_decay(tiny: ModuleType) -> None:
+    """SPML's multipliers 1, 2, 10 and 20; the scales of norms decay."""
+    module = network()
+    training = tiny.settings(
+        optimizer="caffe_sgd",
+        learning_rate=10.0,
+        backbone_rate=0.1,
+        weight_decay=0.3,
+        norm_weight_decay=0.3,
+    )
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    groups = {
+        (group["lr"], group["weight_decay"]): [names[id(item)] for item in group["params"]]
+        for group in parameter_groups(module, training)
+    }
+    assert groups == {
+        (1.0, 0.3): ["backbone.1.weight", "backbone.2.weight"],
+        (2.0, 0.0): ["backbone.1.bias", "backbone.2.bias"],
+        (10.0, 0.3): ["neck.0.weight", "neck.1.weight"],
+        (20.0, 0.0): ["neck.0.bias", "neck.1.bias"],
+    }
+
+
+def test_caffe_s_sgd_leaves_what_has_no_gradient(tiny: ModuleType) -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    before = module[0].weight.clone()
+    optimizer = make_optimizer(module, tiny.settings(optimizer="caffe_sgd", weight_decay=0.5))
+    module[1].weight.sum().backward()
+    optimizer.step()
+    assert torch.equal(module[0].weight, before)
+    assert set(optimizer.state) == {module[1].weight}
+
+
 def test_adamw_follows_the_published_steps(tiny: ModuleType) -> None:
     """Decay on vectors too; what has no gradient stays."""
     published = {name: torch.as_tensor(value) for name, value in arrays("optimizer_steps").items()}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +91,22 @@ def test_the_rates_of_mal(tiny: ModuleType) -> None:
         for epoch, step in published["epoch_step"].tolist()
     ]
     assert rates == pytest.approx(published["lr"].tolist(), rel=1e-9, abs=0)
+
+
+def test_the_rates_of_spml(tiny: ModuleType, vectors: Path) -> None:
+    """The smaller of warm-up and schedule; the step schedule of the vector has the same warm-up."""
+    with np.load(vectors / "spml" / "schedule.npz", allow_pickle=False) as published:
+        recipe = tiny.settings(
+            schedule="poly_or_warmup", steps=30_000, poly_power=0.9, warmup_steps=100, warmup_start=0.1
+        )
+        for steps, rates in (("iteration", "lr"), ("warm_iteration", "warm_lr")):
+            factors = [schedules.rate_factor(step, recipe) for step in published[steps].tolist()]
+            np.testing.assert_allclose(3e-3 * np.array(factors), published[rates], rtol=1e-4, atol=0)
+        factors = [
+            min(schedules.step_factor(step, (10_000, 20_000)), schedules.warmup_factor(step, 100, 0.1))
+            for step in published["iteration"].tolist()
+        ]
+        np.testing.assert_allclose(3e-3 * np.array(factors), published["step_lr"], rtol=1e-4, atol=0)
 
 
 def test_epochs_become_steps_once(tiny: ModuleType) -> None:

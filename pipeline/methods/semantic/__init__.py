@@ -1,0 +1,1 @@
+"""Semantic segmentation by classified pixels: what SPML and its supervised counterpart share."""

@@ -1,0 +1,23 @@
+"""Cross-entropy of classified pixels with partial label maps."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.distributed import mean_over_processes
+from pipeline.models.layers import resize_bilinear
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over labelled pixels of all processes; 0 where there are none.
+
+    logits: (B, C, h, w), enlarged to the labels' size bilinearly; labels: (B, H, W), of which all values
+    from C on are ignored: unlabelled pixels and void ones.
+    """
+    classes = logits.shape[1]
+    labels = labels.long()
+    enlarged = resize_bilinear(logits, labels.shape[1], labels.shape[2])
+    known = labels < classes
+    losses = F.cross_entropy(enlarged, labels.where(known, -1), ignore_index=-1, reduction="sum")
+    return losses / mean_over_processes(known.sum()).clamp(min=1)

@@ -1,0 +1,1 @@
+"""SPML: segmentation from tags, boxes, scribbles or points by contrast of pixels with segments."""
