@@ -11,6 +11,7 @@ RELEASED = Labeling(
     refine="none",
     mean_field=MeanField(kernel=3, zeta=0.1, iterations=100, clamp=(0.1, 0.9)),
     dense_crf=DenseCrf(
+        backend="pydensecrf",
         iterations=10,
         smoothness_std=3.0,
         smoothness_weight=3.0,

@@ -43,6 +43,7 @@ class Distilled(Trained):
 class DenseCrf(Section):
     """A fully connected CRF (arXiv 1210.5644) with a smoothness and an appearance kernel."""
 
+    backend: Literal["pydensecrf", "torch"]
     iterations: Positive
     smoothness_std: Rate  # pixels
     smoothness_weight: Weight

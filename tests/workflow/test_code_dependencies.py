@@ -109,12 +109,12 @@ NOT_RUN = {
 NOT_RUN["sam"] = (
     "pipeline/methods/mal/pseudo_masks.py",
     "pipeline/methods/mal/rois.py",
-    "pipeline/priors/crf.py",
+    "pipeline/priors/crf",
 )
 NOT_RUN["import_coco"] = ("pipeline/data/cityscapes.py",)
 NOT_RUN["import_cityscapes"] = ("pipeline/data/coco_annotations.py", "pipeline/data/lvis.py")
 NOT_RUN["train_distilled"] = (*NOT_RUN["train"], "pipeline/methods/color.py")
-NOT_RUN["predict_distilled"] = (*NOT_RUN["predict"], "pipeline/priors/crf.py")
+NOT_RUN["predict_distilled"] = (*NOT_RUN["predict"], "pipeline/priors/crf")
 NOT_RUN["weight_files"] = NOT_RUN["backbones"]
 
 

@@ -10,7 +10,7 @@ from pipeline.data.masks import decode
 from pipeline.methods.baselines.box_masks import Masks, MasksFromBoxes
 from pipeline.methods.mal.pseudo_masks import CUT, paste
 from pipeline.methods.mal.rois import Region, crop, crop_image, crop_mask, expand_test, resize
-from pipeline.priors.crf import dense_crf
+from pipeline.priors.crf.inference import dense_crf
 
 
 def masks_from_boxes(

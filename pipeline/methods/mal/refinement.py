@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline import params
 from pipeline.methods.mal.mean_field import refine
-from pipeline.priors.crf import dense_crf
+from pipeline.priors.crf.inference import dense_crf_batch
 
 
 def refine_logits(logits: Tensor, images: Tensor, boxes: Tensor, settings: params.MeanField) -> Tensor:
@@ -30,9 +29,5 @@ def refine_crops(probabilities: Tensor, crops: Tensor, boxes: Tensor, settings: 
 
     probabilities: (B, S, S); crops: (B, 3, S, S) uint8 RGB; boxes: (B, S, S), 1 in the box.
     """
-    pixels = crops.permute(0, 2, 3, 1).cpu().numpy()
-    refined = [
-        dense_crf(image, np.stack([1 - probability, probability]), settings)[1]
-        for image, probability in zip(pixels, probabilities.float().cpu().numpy(), strict=True)
-    ]
-    return torch.from_numpy(np.stack(refined)).to(boxes.device) * boxes
+    both = torch.stack([1 - probabilities.float(), probabilities.float()], 1)
+    return dense_crf_batch(crops.permute(0, 2, 3, 1), both, settings)[:, 1] * boxes

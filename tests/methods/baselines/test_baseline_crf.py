@@ -15,7 +15,7 @@ from pipeline.methods.mal.crops import placed_crop
 from pipeline.methods.mal.pseudo_masks import CUT, paste
 from pipeline.methods.mal.refinement import refine_crops
 from tests.methods.mal.toy_labeling import RADIUS, SIDE, disc
-from tests.priors.test_crf import SEAM
+from tests.priors.crf.settings import SEAM
 
 CENTER = (30, 28)
 BOX = np.array([[18.0, 16.0, 42.0, 40.0]])

@@ -8,7 +8,7 @@ from torch import Tensor
 from pipeline import params
 from pipeline.methods.mal.pseudo_masks import CUT
 from pipeline.methods.mal.refinement import refine_crops, refine_logits
-from tests.priors.test_crf import SEAM
+from tests.priors.crf.settings import SEAM
 
 SIDE = 32
 MEAN_FIELD = params.MeanField(kernel=3, zeta=0.3, iterations=100, clamp=(0.1, 0.9))

@@ -1,4 +1,4 @@
-"""Dense CRF inference, by pydensecrf."""
+"""Dense CRF inference by pydensecrf, the field's reference."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from pipeline import params
 LEAST_PROBABILITY = 1e-5  # keeps the unary finite: a pixel that is certain can still be overruled
 
 
-def dense_crf(
+def pydensecrf_marginals(
     image: NDArray[np.uint8], probabilities: NDArray[np.float32], settings: params.DenseCrf
 ) -> NDArray[np.float32]:
-    """Mean-field marginals of a fully connected CRF (Kraehenbuehl and Koltun, arXiv 1210.5644).
-
-    image: (H, W, 3) uint8 RGB; probabilities: (K, H, W) in [0, 1], adding up to 1 over K classes.  Returns
-    (K, H, W) float32.
-    """
+    """What `pipeline.priors.crf.inference.dense_crf` says, on one core."""
     from pydensecrf.densecrf import DenseCRF2D  # a compiled module that only this needs
 
     classes, height, width = probabilities.shape

@@ -1,0 +1,1 @@
+"""Dense CRF: class probabilities of pixels, moved to the edges of the image."""
