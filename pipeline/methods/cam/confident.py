@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.data.label_codes import BACKGROUND, UNLABELLED
-from pipeline.priors.crf import dense_crf
+from pipeline.priors.crf.inference import dense_crf
 
 
 def confident_labels(

@@ -117,6 +117,7 @@ CONFIDENT = params.ConfidentLabels(
     certainty=0.7,
     processes=1,
     dense_crf=params.DenseCrf(
+        backend="pydensecrf",
         iterations=3,
         smoothness_std=3.0,
         smoothness_weight=3.0,
