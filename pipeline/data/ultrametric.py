@@ -112,8 +112,12 @@ class RegionTree:
         """(L,) regions at each level."""
         return len(self) - np.searchsorted(self.strengths, levels, side="right")
 
-    def merged(self, level: float) -> Labels:
-        """(regions,) dense label of every base region at a level."""
-        joined = self.pairs[: np.searchsorted(self.strengths, np.float32(level), side="right")]
-        graph = coo_array((np.ones(len(joined), np.int8), joined.T), shape=(len(self), len(self)))
+    def joined(self, level: float) -> int:
+        """How many merges, from the first one on, lie at or below a level."""
+        return int(np.searchsorted(self.strengths, np.float32(level), side="right"))
+
+    def merged(self, joined: int) -> Labels:
+        """(regions,) dense label of every base region after the first `joined` merges."""
+        pairs = self.pairs[:joined]
+        graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(self),) * 2)
         return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int32)

@@ -99,7 +99,7 @@ class Summary:
 
 
 def pooled_levels(maps: Sequence[UltrametricMap], count: int = LEVELS) -> Floats:
-    """(count,) ascending levels: quantiles of the non-zero corner strengths of all maps together."""
+    """(count,) ascending levels: from the least to the greatest, quantiles of the non-zero edges of all maps together."""
     edges = np.concatenate(
         [edges.ravel() for ultrametric in maps for edges in (ultrametric.right, ultrametric.down)]
     )
@@ -115,7 +115,7 @@ def score_image(ultrametric: UltrametricMap, drawn: Drawn, levels: Floats) -> Im
         raise ValueError(f"a map of {ultrametric.shape}, and drawings of {drawn.segmentations.shape[1:]}")
     tree = RegionTree.of(ultrametric)
     table, starts = _contingency(tree.labels, drawn.segmentations)
-    regions = [_region_scores(_merge(table, tree.merged(level)), starts) for level in levels]
+    regions = [_region_scores(_merge(table, tree.merged(tree.joined(level))), starts) for level in levels]
     best = np.max([found.overlap for found in regions], axis=0)
     sizes = table.sum(0)
     return ImageScores(
