@@ -7,33 +7,33 @@ from typing import Any
 import higra
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline import params
 from pipeline.data.ultrametric import RegionTree, UltrametricMap, ranked
 from pipeline.priors.contours import ContourMap
-from pipeline.priors.watershed import pixel_graph, watershed_arcs
+from pipeline.priors.watershed import Arcs, mean_arcs, pixel_graph, watershed_arcs
 
 _FLOODED = {"area": higra.watershed_hierarchy_by_area, "volume": higra.watershed_hierarchy_by_volume}
 
 
 def build_hierarchy(contours: ContourMap, hierarchy: params.Hierarchy) -> RegionTree:
-    """The merges of an image's regions.
+    """The merges of the regions of the watershed of an image's contours.
 
-    Their levels are strengths in [0, 1] for mean boundaries, and areas or volumes for watersheds by these.
+    Their levels are strengths in [0, 1] for mean boundaries, and areas (pixels) or volumes (pixels times
+    strength) for watersheds by these.
     """
     if hierarchy.kind == "mean_boundary":
         arcs = watershed_arcs(contours, hierarchy.oriented)
         if not len(arcs.strengths):
-            return RegionTree(ranked(arcs.labels), np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
+            return RegionTree(arcs.labels, np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
         tree, levels = higra.binary_partition_tree_average_linkage(arcs.graph, arcs.strengths, arcs.lengths)
-        return _region_tree(arcs.labels.astype(np.int32), *_merges(tree, levels))
-    graph, weights = pixel_graph(contours.strength)
-    pairs, levels = _merges(*_FLOODED[hierarchy.kind](graph, weights))
-    labels = _joined(contours.strength.size, pairs[levels <= 0])
-    pairs, levels = labels[pairs[levels > 0]], levels[levels > 0]
-    return _region_tree(labels.reshape(contours.strength.shape), pairs, levels)
+        return _region_tree(arcs, higra.saliency(tree, levels, arcs.graph, handle_rag=False))
+    pixels, weights = pixel_graph(contours.strength)
+    tree, levels = _FLOODED[hierarchy.kind](pixels, weights)
+    basins = higra.labelisation_horizontal_cut_from_threshold(tree, levels, 0)
+    arcs = mean_arcs(pixels, weights, ranked(np.asarray(basins, dtype=np.int32)))
+    joined = higra.saliency(tree, levels, pixels)
+    return _region_tree(arcs, higra.rag_accumulate_on_edges(arcs.graph, higra.Accumulators.max, joined))
 
 
 def without_small(tree: RegionTree, least: int) -> RegionTree:
@@ -49,7 +49,8 @@ def without_small(tree: RegionTree, least: int) -> RegionTree:
     smaller = np.asarray(higra.accumulate_parallel(binary, areas, higra.Accumulators.min))[len(tree) :]
     strengths = tree.strengths.copy()
     strengths[edges[smaller < least]] = 0
-    return _region_tree(tree.labels, tree.pairs, strengths)
+    order = np.argsort(strengths, kind="stable")
+    return RegionTree(tree.labels, tree.pairs[order], strengths[order])
 
 
 def ultrametric_map(tree: RegionTree) -> UltrametricMap:
@@ -76,18 +77,16 @@ def _binary(tree: RegionTree) -> tuple[Any, NDArray[np.int64]]:
     return binary, np.asarray(higra.CptBinaryHierarchy.get_mst_edge_map(binary), dtype=np.int64)
 
 
-def _merges(tree: Any, levels: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(M, 2) leaves that the inner nodes of higra's binary tree join, and the nodes' levels (M,)."""
-    spanning = higra.CptBinaryHierarchy.get_mst(tree)
-    pairs = np.stack([np.asarray(side, dtype=np.int64) for side in spanning.edge_list()[:2]], axis=1)
-    return pairs, np.asarray(levels, dtype=np.float64)[tree.num_leaves() :]
+def _region_tree(arcs: Arcs, levels: NDArray[np.float64]) -> RegionTree:
+    """levels: (E,) at which the two ends of each arc become one region.
 
-
-def _joined(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int32]:
-    graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return ranked(connected_components(graph, directed=False)[1])
-
-
-def _region_tree(labels: NDArray[np.int32], pairs: NDArray[np.int64], levels: NDArray[Any]) -> RegionTree:
-    order = np.argsort(levels, kind="stable")
-    return RegionTree(labels, pairs[order].astype(np.int64), levels[order].astype(np.float32))
+    Of several arcs at which two regions merge, the weakest one stands for the merge: it decides with which
+    part of its neighbour a small region goes.
+    """
+    order = np.lexsort((arcs.strengths, levels))
+    ranks = np.empty(len(order))
+    ranks[order] = np.arange(len(order))
+    binary, _ = higra.bpt_canonical(arcs.graph, ranks)
+    edges = np.asarray(higra.CptBinaryHierarchy.get_mst_edge_map(binary), dtype=np.int64)
+    ends, others = (np.asarray(side, dtype=np.int64)[edges] for side in arcs.graph.edge_list()[:2])
+    return RegionTree(arcs.labels, np.stack((ends, others), axis=1), levels[edges].astype(np.float32))

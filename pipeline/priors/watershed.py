@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import higra
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.ultrametric import ranked
 from pipeline.priors.contours import ContourMap
 from pipeline.priors.oriented import ORIENTATIONS
 
@@ -22,7 +23,7 @@ PIECE = 8  # pixels: arcs are straight within the cells of a grid of this size
 class Arcs:
     """labels: (h, w) regions from 0; graph: higra's, of the regions; strengths, lengths: of its edges."""
 
-    labels: Ints
+    labels: NDArray[np.int32]
     graph: Any
     strengths: Floats
     lengths: Floats
@@ -42,15 +43,24 @@ def watershed_arcs(contours: ContourMap, oriented: bool) -> Arcs:
     at the arc's own orientation it has not.
     """
     pixels, weights = pixel_graph(contours.strength)
-    labels = np.asarray(higra.labelisation_watershed(pixels, weights), dtype=np.int64) - 1
-    graph = higra.make_region_adjacency_graph_from_labelisation(pixels, labels)
-    arc_of = np.asarray(higra.CptRegionAdjacencyGraph.get_edge_map(graph), dtype=np.int64)
+    labels = ranked(np.asarray(higra.labelisation_watershed(pixels, weights), dtype=np.int32))
+    arcs = mean_arcs(pixels, weights, labels)
+    if not oriented:
+        return arcs
+    arc_of = np.asarray(higra.CptRegionAdjacencyGraph.get_edge_map(arcs.graph), dtype=np.int64)
     crossing = arc_of >= 0
     ends, others = (np.asarray(side, dtype=np.int64)[crossing] for side in pixels.edge_list()[:2])
-    arcs, count = arc_of[crossing], int(graph.num_edges())
-    values = _at_own_orientation(contours.directed(), ends, others, arcs) if oriented else weights[crossing]
-    lengths = np.bincount(arcs, minlength=count).astype(np.float64)
-    return Arcs(labels, graph, np.bincount(arcs, values, count) / lengths, lengths)
+    values = _at_own_orientation(contours.directed(), ends, others, arc_of[crossing])
+    sums = np.bincount(arc_of[crossing], values, len(arcs.strengths))
+    return replace(arcs, strengths=sums / arcs.lengths)
+
+
+def mean_arcs(pixels: Any, weights: Floats, labels: NDArray[np.int32]) -> Arcs:
+    """The regions' graph; an arc's strength is the mean weight of the pixel edges that cross it."""
+    graph = higra.make_region_adjacency_graph_from_labelisation(pixels, labels)
+    strengths = higra.rag_accumulate_on_edges(graph, higra.Accumulators.mean, weights)
+    lengths = higra.rag_accumulate_on_edges(graph, higra.Accumulators.sum, np.ones_like(weights))
+    return Arcs(labels, graph, np.asarray(strengths), np.asarray(lengths))
 
 
 def _at_own_orientation(oriented: NDArray[np.float32], ends: Ints, others: Ints, arcs: Ints) -> Floats:
