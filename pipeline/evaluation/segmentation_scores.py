@@ -99,7 +99,7 @@ class Summary:
 
 
 def pooled_levels(maps: Sequence[UltrametricMap], count: int = LEVELS) -> Floats:
-    """(count,) ascending levels: from the least to the greatest, quantiles of the non-zero edges of all maps together."""
+    """(count,) ascending levels: quantiles of the non-zero edges of all maps together, both ends included."""
     edges = np.concatenate(
         [edges.ravel() for ultrametric in maps for edges in (ultrametric.right, ultrametric.down)]
     )
@@ -219,7 +219,8 @@ def _boundary_scores(
 ) -> dict[str, Any]:
     """A pixel is found when one of the other side lies within the tolerance, whatever else that one finds."""
     disc = _disc(TOLERANCE * float(np.hypot(*corners.shape)))
-    near_drawn = cv2.dilate(boundaries.any(0).astype(np.uint8), disc) > 0
+    drawn = np.asarray(boundaries.any(axis=0), dtype=np.uint8)
+    near_drawn = cv2.dilate(drawn, disc) > 0
     strongest_near = cv2.dilate(corners, disc)
     reached = [strongest_near[boundary] for boundary in boundaries]
     return {

@@ -86,6 +86,16 @@ class Segments(Section):
     most: Annotated[int, Field(ge=1, le=2**16)]  # regions of an image, whatever the cut would leave
     processes: Positive
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is read beside the images: a file or a folder."""
+        match self.contours:
+            case HedContours(path=path):
+                return (path,)
+            case ContourFiles(folder=folder):
+                return (folder,)
+        return ()
+
     @model_validator(mode="after")
     def _fits(self) -> Segments:
         if self.cut.kind == "level" and self.hierarchy.kind != "mean_boundary":

@@ -1,7 +1,7 @@
-"""What a contour is told by: steps of brightness, and histograms of colour and texture that differ on two sides.
+"""What tells a contour: steps of brightness, and histograms of colour and texture that differ on two sides.
 
-After the Pb detector of Martin, Fowlkes and Malik (TPAMI 2004) and gPb (Arbelaez et al., TPAMI 2011), with two
-changes: colours are an image's own words instead of a histogram per Lab channel, and large discs are
+After the Pb detector of Martin, Fowlkes and Malik (TPAMI 2004) and gPb (Arbelaez et al., TPAMI 2011), with
+two changes: colours are an image's own words instead of a histogram per Lab channel, and large discs are
 measured in reduced images.
 """
 

@@ -98,4 +98,5 @@ def read_contours(path: Path, size: tuple[int, int]) -> ContourMap:
             f"is {values.shape[1]} x {values.shape[0]} pixels, and its image {size[1]} x {size[0]}",
             "save contour maps at the size of the (upright) image",
         )
-    return ContourMap((values / np.float32(np.iinfo(values.dtype).max)).astype(np.float32), None)
+    white = 65535 if values.dtype == np.uint16 else 255
+    return ContourMap(np.asarray(values, dtype=np.float32) / np.float32(white), None)

@@ -20,7 +20,7 @@ _RING = np.arange(2 * ORIENTATIONS) * np.pi / ORIENTATIONS  # directions from th
 
 
 def _half_weights() -> Floats:
-    """(16, 16): share of each ring direction in the one half (rows 0-7) and the other (8-15) per orientation."""
+    """(16, 16): shares of the ring's directions in the one half (rows 0-7) and the other (8-15)."""
     ahead = np.cos(_RING - ANGLES[:, None])
     halves = np.sqrt(np.maximum(np.concatenate((ahead, -ahead)), 0).round(6))
     return np.asarray(halves / halves.sum(1, keepdims=True), dtype=np.float32)
@@ -36,7 +36,7 @@ def half_disc_differences(words: Floats, radius: float) -> Floats:
     result is the root of the chi-square difference.  A half disc is approximated by seven blurred spots on
     half a ring, so that the cost does not grow with the radius and the sixteen spots serve all orientations.
     """
-    count, height, width = words.shape
+    _, height, width = words.shape
     ring, blur = radius / 2, 0.48 * radius / 2
     offsets = np.rint(ring * np.stack((np.cos(_RING), np.sin(_RING)), axis=1)).astype(int)
     reach = int(np.abs(offsets).max())
@@ -88,7 +88,7 @@ def _lines(length: float, width: float) -> Floats:
 
 
 def directed(strength: Floats) -> Floats:
-    """(8, H, W) of an (H, W) map that has no orientations: its ridges' strength, less the more they are turned.
+    """(8, H, W) of an (H, W) map without orientations: its strength, less the more a ridge is turned.
 
     A ridge is crossed where the second derivative is most negative.  The map is smoothed by a triangle of
     radius 4 first, as SegSort's authors do for HED; the strength at another angle falls by |cos|.

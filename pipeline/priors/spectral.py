@@ -1,4 +1,4 @@
-"""Globalisation: contours that separate whole parts of an image (Arbelaez et al., TPAMI 2011, section 3.2)."""
+"""Globalisation: contours that separate whole parts of an image (Arbelaez et al., TPAMI 2011, 3.2)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def spectral_contours(strength: Floats) -> Floats:
     height, width = strength.shape
     small = (-(-width // STRIDE), -(-height // STRIDE))
     # A thin contour must not vanish in the average.
-    reduced = cv2.resize(cv2.dilate(strength, np.ones((3, 3), np.uint8)), small, interpolation=cv2.INTER_AREA)
+    widened = cv2.dilate(strength, np.ones((3, 3), np.uint8))
+    reduced = np.asarray(cv2.resize(widened, small, interpolation=cv2.INTER_AREA), dtype=np.float32)
     total = np.zeros((ORIENTATIONS, *reduced.shape), dtype=np.float32)
     if reduced.size < 4 * VECTORS:
         return np.zeros((ORIENTATIONS, height, width), dtype=np.float32)
