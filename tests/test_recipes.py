@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.methods.pretraining.weight_files import read_state
+from pipeline.state_dicts import read_state
 
 
 def convert(root: Path, folder: Path, content: object) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.methods.pretraining.weight_files import State, read_state
 from pipeline.models.backbones import Backbone
 from pipeline.models.detectron2 import resnet_name
+from pipeline.state_dicts import State, read_state
 
 _HEAD = "sem_seg_head."
 _PIXELS, _ENCODER = r"pixel_decoder\.", r"pixel_decoder\.transformer\.encoder\.layers\.(\d+)\."

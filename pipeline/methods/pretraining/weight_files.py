@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import Any
 
 import timm
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
-from pipeline.errors import UserError
 from pipeline.models.backbones import SMALL, Backbone, check_tensors, loadable
+from pipeline.state_dicts import State, read_state
 
-State = dict[str, Tensor]
-
-WRAPPERS = ("state_dict", "model")  # keys below which training programs put the weights
 PREFIXES = ("module.", "backbone.", "body.")  # of the backbone's tensors; "body." is torchvision's detectors'
 HEADS = ("fc.", "head.", "classifier.")  # a classifier's tensors, in timm, torchvision and DeiT
 DECODERS = ("decoder_", "mask_token")  # what a masked autoencoder (MAE) has beside its encoder
@@ -27,7 +18,7 @@ def load_foreign(backbone: Backbone, name: str, path: Path) -> list[str]:
     """Fill the backbone of architecture `name` from a .safetensors file or a .pth state dict.
 
     Understands timm's and torchvision's names, for the whole classifier or its backbone alone, those of
-    DeiT's and MAE's transformers (which are timm's), and the WRAPPERS and PREFIXES above.  Returns the
+    DeiT's and MAE's transformers (which are timm's), and the PREFIXES above.  Returns the
     names of the tensors that were left out because they belong to no backbone: a classifier, a decoder,
     or what lies outside of a prefix.
 
@@ -47,38 +38,6 @@ def load_foreign(backbone: Backbone, name: str, path: Path) -> list[str]:
     check_tensors(loadable(backbone), renamed, path, backbone.remedies)
     backbone.network.load_state_dict({**own, **renamed})
     return ignored
-
-
-def read_state(path: Path) -> State:
-    """The state dict in a .safetensors file, or in one of torch.save, without running any code in it.
-
-    Raises UserError when the file is missing or holds anything else.
-    """
-    remedy = "save model.state_dict() with torch.save, or as safetensors"
-    if path.suffix == ".pkl":
-        problem = "is a pickle, which may run code when it is read"
-        raise UserError(path, "", problem, "convert it as docs/recipes.md says, if you trust its source")
-    try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except FileNotFoundError:
-        raise UserError(path, "", "file not found", "correct the path in params.yaml") from None
-    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError) as error:
-        problem = f"cannot be read as plain weights ({str(error).splitlines()[0] if str(error) else 'empty'})"
-        raise UserError(path, "", problem, remedy) from None
-    for wrapper in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
-    ):
-        raise UserError(path, "", "is not a state dict (names to tensors)", remedy)
-    return content
 
 
 def _without_prefixes(state: State) -> tuple[State, list[str]]:
