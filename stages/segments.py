@@ -6,15 +6,18 @@ from pathlib import Path
 from pipeline.data.images import ImageStore
 from pipeline.engine.environment import environment
 from pipeline.errors import run_or_exit
+from pipeline.params import FileSegments
 from pipeline.priors.segments import write_segments
 from pipeline.workflow.stage import digest, open_stage, stage_code
 
 
 def main() -> None:
     params, layout, name = open_stage("--name")
-    row = params.segments[name]
+    row = params.all_segments[name]
+    table = "segments" if name in params.segments else "file_segments"
     images = layout.prepared / "train"
-    inputs = (images / "images.json", *map(Path, row.files), *stage_code("segments", row))
+    files = (Path(row.contours.path),) if isinstance(row, FileSegments) else ()
+    inputs = (images / "images.json", *files, *stage_code(table, row))
     made_by = {**environment(), "higra": version("higra"), "opencv": version("opencv-python-headless")}
     write_segments(
         ImageStore.open(images),
@@ -23,6 +26,7 @@ def main() -> None:
         checkpoint=layout.checkpoint(f"segments-{name}", 0),
         key=digest(row.model_dump(exclude={"processes"}), made_by, files=inputs),
         name=name,
+        executor=params.executor,
     )
 
 

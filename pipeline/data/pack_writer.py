@@ -43,19 +43,20 @@ class PackWriter:
         if self._size >= self._shard_bytes:
             self._flush()
 
-    def finish(self, folder: Path, about: dict[str, Any]) -> None:
-        """Write the pack.  Raises ValueError while an image is without an array."""
+    def members(self) -> Iterator[Member]:
+        """All arrays, those of earlier tries too.  Raises ValueError while an image is without one."""
         self._flush()
         if rest := self.remaining:
             raise ValueError(f"{len(rest)} images have no array yet, the first is {rest[0]}")
-        write_pack(folder, self._members(), about)
+        for line in self._shards.lines():
+            row = json.loads(line)
+            yield row["id"], base64.b64decode(row["data"])
+
+    def finish(self, folder: Path, about: dict[str, Any]) -> None:
+        """Write the pack.  Raises ValueError while an image is without an array."""
+        write_pack(folder, self.members(), about)
 
     def _flush(self) -> None:
         if self._pending:
             self._shards.append(self._pending)
         self._pending, self._size = [], 0
-
-    def _members(self) -> Iterator[Member]:
-        for line in self._shards.lines():
-            row = json.loads(line)
-            yield row["id"], base64.b64decode(row["data"])

@@ -45,6 +45,16 @@ def encode_scores(values: NDArray[Any]) -> bytes:
     return stream.getvalue()
 
 
+def decode(data: bytes) -> NDArray[Any]:
+    """What `encode_map` or `encode_scores` encoded.  Raises ValueError or EOFError for anything else."""
+    if not data.startswith(_PNG):
+        return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 2:
+        raise ValueError("it is not a PNG of one channel")
+    return values
+
+
 def write_pack(folder: Path, members: Iterable[tuple[int, bytes]], about: dict[str, Any]) -> None:
     """Write one encoded array per image id, as stored zips in `folder`, with a list.
 
@@ -119,14 +129,9 @@ class Pack:
         shard, member = self._places[image_id]
         try:
             data = self._archive(shard).read(member)
-            if member.endswith(".npy"):
-                return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
-            values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            return decode(data)
         except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
             raise UserError(self.folder / shard, member, f"cannot be read: {error}", _REMEDY) from None
-        if values is None or values.ndim != 2:
-            raise UserError(self.folder / shard, member, "is not a PNG of one channel", _REMEDY)
-        return values
 
     def _archive(self, shard: str) -> zipfile.ZipFile:
         if self._pid != os.getpid():  # after a fork, a shared handle would share its file position

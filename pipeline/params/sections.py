@@ -27,6 +27,7 @@ from pipeline.params.methods import Method
 from pipeline.params.networks import Model
 from pipeline.params.references import known
 from pipeline.params.runs import TAUGHT, check_run, check_teacher
+from pipeline.params.segments import BuiltInSegments, FileSegments, Segments
 from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder, VocSbdFolder
 from pipeline.params.semantic_labels import Paint, PartialMapFolder, ScribbleFolder, WeakLabels
 from pipeline.params.semantic_rows import check_semantic_rows
@@ -70,6 +71,8 @@ class Params(Section):
     own_maps: dict[Name, PartialMapFolder]
     backbones: dict[Name, Backbone]
     weight_files: dict[Name, WeightFile]
+    segments: dict[Name, BuiltInSegments]
+    file_segments: dict[Name, FileSegments]
     cams: dict[Name, Cams]
     refined_cams: dict[Name, RefinedCams]
     tag_cam_labels: dict[Name, TagCamLabels]
@@ -98,6 +101,7 @@ class Params(Section):
             raise ValueError("labels.val_boxes must be {kind: boxes, split: val}: all runs predict in those")
         self._check_names("backbones", "weight_files")
         self._check_names(*LABEL_TABLES)
+        self._check_names("segments", "file_segments")
         self._check_names("cams", "refined_cams")
         self._check_names("runs", "distilled", "baselines", "sam")
         for name, run in self.runs.items():
@@ -140,6 +144,11 @@ class Params(Section):
     def starts(self) -> dict[str, Start]:
         """All that runs name as their backbone."""
         return {**self.backbones, **self.weight_files}
+
+    @property
+    def all_segments(self) -> dict[str, Segments]:
+        """All over-segmentations."""
+        return {**self.segments, **self.file_segments}
 
     @property
     def all_cams(self) -> dict[str, Cams | RefinedCams]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,10 +31,11 @@ class ContourFiles(Section):
     """The user's own contour maps: grey PNGs of the images' sizes, 0 to 255, named as the images."""
 
     kind: Literal["files"]
-    folder: str
+    path: str  # their folder
 
 
-Contours = Annotated[BuiltInContours | HedContours | ContourFiles, Field(discriminator="kind")]
+FileContours = Annotated[HedContours | ContourFiles, Field(discriminator="kind")]
+Contours = BuiltInContours | HedContours | ContourFiles
 
 
 class MeanBoundary(Section):
@@ -76,28 +77,17 @@ class AtCount(Section):
 Cut = Annotated[AtLevel | AtCount, Field(discriminator="kind")]
 
 
-class Segments(Section):
+class _OverSegmentation(Section):
     """An over-segmentation of every training image."""
 
-    contours: Contours
     hierarchy: Hierarchy
     cut: Cut
     min_region: Count  # pixels; smaller regions join the neighbour to which they have the weakest border
     most: Annotated[int, Field(ge=1, le=2**16)]  # regions of an image, whatever the cut would leave
     processes: Positive
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """What is read beside the images: a file or a folder."""
-        match self.contours:
-            case HedContours(path=path):
-                return (path,)
-            case ContourFiles(folder=folder):
-                return (folder,)
-        return ()
-
     @model_validator(mode="after")
-    def _fits(self) -> Segments:
+    def _fits(self) -> Self:
         if self.cut.kind == "level" and self.hierarchy.kind != "mean_boundary":
             raise ValueError(
                 f"cut.kind must be count: the levels of a watershed by {self.hierarchy.kind} are no strengths"
@@ -105,3 +95,21 @@ class Segments(Section):
         if self.cut.kind == "count" and self.cut.count > self.most:
             raise ValueError(f"cut.count {self.cut.count} must not exceed most {self.most}")
         return self
+
+
+class BuiltInSegments(_OverSegmentation):
+    """From the images alone."""
+
+    contours: BuiltInContours
+
+
+class FileSegments(_OverSegmentation):
+    """With weights or contour maps of the user.
+
+    A table of its own, since DVC has no dependencies that only some rows have: this one's is `contours.path`.
+    """
+
+    contours: FileContours
+
+
+Segments = BuiltInSegments | FileSegments

@@ -26,6 +26,9 @@ def check(root: Path) -> Params:
         for folder_of in (cityscapes.images, cityscapes.annotations):
             for part in ("train", "val"):
                 _check_path(root, f"import_cityscapes.{name}.folder", folder_of(part), file=False)
+    for name, segments in params.file_segments.items():
+        contours = segments.contours
+        _check_path(root, f"file_segments.{name}.contours.path", contours.path, file=contours.kind == "hed")
     for table in ("own_scribbles", "own_maps"):
         for name, own in getattr(params, table).items():
             _check_path(root, f"{table}.{name}.path", own.path, file=False)

@@ -72,7 +72,9 @@ def test_what_is_no_map_is_refused(values: Any) -> None:
 def test_damage_is_one_line(tmp_path: Path) -> None:
     write_pack(tmp_path, [(1, encode_map(np.zeros((2, 2), np.uint8))), (2, b"\x89PNG and no more")], {})
     pack = Pack(tmp_path)
-    with pytest.raises(UserError, match=r"pack-000.zip: 2.png: is not a PNG of one channel"):
+    with pytest.raises(
+        UserError, match=r"pack-000.zip: 2.png: cannot be read: it is not a PNG of one channel"
+    ):
         pack.read(2)
     with pytest.raises(UserError, match="image 3: has no map here"):
         pack.read(3)

@@ -98,6 +98,14 @@ def train_on(repository: Path, run: str, old: str, new: str) -> None:
 def add_semantic(repository: Path) -> None:
     """A row in each table of the semantic task, from label maps to labels made of class activation maps."""
     start = {"labels": "tags", "backbone": "shapes_pretrained"}
+    built_in = {"kind": "built_in", "words": 12, "scales": 1, "spectral": 0.0}
+    cut: dict[str, object] = {
+        "hierarchy": {"kind": "area"},
+        "cut": {"kind": "count", "count": 40},
+        "min_region": 0,
+        "most": 255,
+        "processes": 1,
+    }
     rows: dict[str, dict[str, dict[str, object]]] = {
         "paint": {split: {"processes": 1} for split in ("train", "val")},
         "weak_labels": {
@@ -109,6 +117,8 @@ def add_semantic(repository: Path) -> None:
         "own_scribbles": {
             "drawn": {"path": "data/drawn", "length": 1.0, "radius": 3, "seed": 0, "processes": 1}
         },
+        "segments": {"fine": {"contours": built_in, **cut}},
+        "file_segments": {"drawn": {"contours": {"kind": "files", "path": "data/contours"}, **cut}},
         "cams": {"plain": {**cams_row().model_dump(mode="json"), **start}},
         "refined_cams": {"spread": {**refined_row().model_dump(mode="json"), **start, "cams": "plain"}},
         "tag_cam_labels": {

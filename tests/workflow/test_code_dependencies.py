@@ -140,6 +140,18 @@ NOT_RUN["own_scribbles"] = (
     "pipeline/labels/weak.py",
 )
 NOT_RUN["own_maps"] = NOT_RUN["own_scribbles"]
+NOT_RUN["segments"] = (
+    "pipeline/distributed.py",
+    "pipeline/engine/environment.py",
+    "pipeline/engine/lock.py",
+    "pipeline/models/backbones.py",
+    "pipeline/models/freezing.py",
+    "pipeline/models/frozen_batchnorm.py",
+    "pipeline/models/small_backbone.py",
+    "pipeline/models/vit.py",
+    "pipeline/weights.py",
+)
+NOT_RUN["file_segments"] = NOT_RUN["segments"]
 NOT_RUN["train_cams"] = (
     "pipeline/data/colors.py",
     "pipeline/data/masks.py",
