@@ -115,7 +115,7 @@ def make_labels(folder: Path, unlabelled: range = range(1, IMAGES + 1)) -> tuple
     return LabelFile.read(folder / "labels.json"), folder / "unlabelled.json"
 
 
-def make_pairs(folder: Path, settings: params.Taught, seed: int = 0) -> Pairs:
+def make_pairs(folder: Path, settings: params.Taught, seed: int = 0, taught_from: int = 0) -> Pairs:
     """The pairs of a store and a label set that are made in `folder`."""
     labels, unlabelled = make_labels(folder / "labels")
-    return Pairs(make_store(folder / "train"), labels, unlabelled, settings, seed)
+    return Pairs(make_store(folder / "train"), labels, unlabelled, settings, seed, taught_from)

@@ -1,8 +1,8 @@
 """One small array per image, many in one file: label maps, region maps and score maps between stages.
 
-DVC hashes files, so that thousands of small ones would be slow; a pack is a folder of stored zips of at most
-`PACK_IMAGES` members each, and a list.  The members are what the field reads: PNG for maps of whole numbers (8
-bit for classes, 16 bit for regions), npy for scores.
+DVC hashes files, so that thousands of small ones would be slow; a pack is a folder of stored zips of at
+most `PACK_IMAGES` members each, and a list.  The members are what the field reads: PNG for maps of whole
+numbers (8 bit for classes, 16 bit for regions), npy for scores.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pipeline.files import read_json, replacing, write_json
 
 PACK_IMAGES = 1000
 _LIST = "pack.json"
+_PNG = b"\x89PNG"
 _REMEDY = "delete it and run `dvc repro`"
 
 
@@ -70,7 +71,8 @@ def write_pack(folder: Path, members: Iterable[tuple[int, bytes]], about: dict[s
 
 
 def _store(archive: zipfile.ZipFile, image_id: int, data: bytes) -> str:
-    name = f"{image_id}.{'png' if data.startswith(b'\x89PNG') else 'npy'}"
+    ending = "png" if data.startswith(_PNG) else "npy"
+    name = f"{image_id}.{ending}"
     # A fixed date and mode, so that the zip's bytes depend on the arrays alone.
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     entry.external_attr = 0o644 << 16
@@ -89,7 +91,8 @@ class Pack:
         try:
             self.about: dict[str, Any] = dict(content["about"])
             self._places = {
-                int(row["id"]): (Path(str(row["shard"])).name, str(row["member"])) for row in content["images"]
+                int(row["id"]): (Path(str(row["shard"])).name, str(row["member"]))
+                for row in content["images"]
             }
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(

@@ -243,7 +243,7 @@ class _Trainer(Generic[ItemT]):
             for name, value in values.items()
             if name not in ("loss", _STOP) and not _is_metric(name)
         ]
-        images = [str(sample.image_id) for sample in batch]
+        images = [str(getattr(sample, "origin", sample.image_id)) for sample in batch]
         line = f"{', '.join(shown)} on images {', '.join(images)}"
         # The gradient is shared; a loss tells which process's images it came from.
         parts = gather_objects((math.isfinite(values["loss"]), line))

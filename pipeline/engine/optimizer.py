@@ -19,9 +19,9 @@ _NAMES = ("relative_position_bias_table", "absolute_pos_embed")
 def parameter_groups(module: nn.Module, training: Training) -> list[dict[str, Any]]:
     """Trainable parameters by learning rate and weight decay, in the order of the module.
 
-    Parameters of a module called `backbone` learn at backbone_rate times the rate.  Those of normalisation
-    layers and of embeddings have norm_weight_decay; all others, biases included, have weight_decay, as
-    detectron2 and Mask2Former have it.
+    Parameters of a module called `backbone`, or `backbone_` and more, learn at backbone_rate times the rate.
+    Those of normalisation layers and of embeddings have norm_weight_decay; all others, biases included, have
+    weight_decay, as detectron2 and Mask2Former have it.
     """
     spared = {
         id(parameter)
@@ -32,13 +32,17 @@ def parameter_groups(module: nn.Module, training: Training) -> list[dict[str, An
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            rate = training.learning_rate * (training.backbone_rate if "backbone" in name.split(".") else 1.0)
+            rate = training.learning_rate * (training.backbone_rate if _of_backbone(name) else 1.0)
             decay = training.norm_weight_decay if id(parameter) in spared else training.weight_decay
             groups.setdefault((rate, decay), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
         for (rate, decay), parameters in groups.items()
     ]
+
+
+def _of_backbone(name: str) -> bool:
+    return any(part == "backbone" or part.startswith("backbone_") for part in name.split("."))
 
 
 def make_optimizer(module: nn.Module, training: Training) -> Optimizer:

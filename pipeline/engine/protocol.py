@@ -11,7 +11,10 @@ from pipeline.structures import Instances, Sample
 
 
 class Item(Protocol):
-    """What the engine knows of a training sample: the image it is from, and how to move it to a device."""
+    """What the engine knows of a training sample: the image it is from, and how to move it to a device.
+
+    A sample of several images may have an `origin`, text that names them all in messages.
+    """
 
     @property
     def image_id(self) -> int: ...

@@ -90,6 +90,11 @@ def _grouped(sequence: Iterator[Key], batch_size: int, wide: list[bool]) -> Iter
             group.clear()
 
 
+def step_of(draw: int, batch_size: int) -> int:
+    """The step, from 0, of the batch that holds a draw, unless batches are of one kind each (`wide`)."""
+    return draw // batch_size
+
+
 @dataclass(frozen=True)
 class StepSampler:
     """The batches of steps `start` to `stop` - 1, or the share of them that one process trains on."""

@@ -48,6 +48,6 @@ def build_training(
     if isinstance(method, MeanTeacher):
         if teacher is not None:
             load_weights(method.networks.teacher, teacher / "model.safetensors")
-        return method, Pairs(store, labels, unlabelled, method.settings, seed)
+        return method, Pairs(store, labels, unlabelled, method.settings, seed, method.taught_from)
     assert not isinstance(settings, params.MeanTeacher | params.GuidedDistillation)
     return method, LabelledImages(store, labels, settings.augmentation, seed)

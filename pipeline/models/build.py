@@ -22,8 +22,8 @@ def build_network(
     """The network that `model` describes, its backbone from the weights in `start`.
 
     Other weights are drawn from torch's global generator; predict: thresholds that are part of a network.
-    Raises UserError for a network or a backbone that is not to be had and for weights that do not fit,
-    ValueError for a backbone that lacks what the network needs.
+    Raises UserError for a network or a backbone that is not to be had, for a backbone that lacks what the
+    network needs, and for weights that do not fit.
     """
     match model:
         case params.CondInst():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from pipeline import params
+from pipeline.errors import UserError
 from pipeline.models.backbones import Backbone, build_backbone
 from pipeline.models.dynamic_mask_head import parameter_count
 from pipeline.models.fcos_head import FCOSHead, HeadOutputs
@@ -66,14 +67,17 @@ class CondInstHeads(nn.Module):
 
 
 class CondInst(nn.Module):
-    """The whole network.  Raises ValueError when the backbone lacks a stride that `model` asks for."""
+    """The whole network.  Raises UserError when the backbone lacks a stride that `model` asks for."""
 
     def __init__(self, model: params.CondInst, num_classes: int, backbone: Backbone) -> None:
         super().__init__()
         missing = set(model.mask_branch_skips) - set(backbone.channels)
         if missing:
-            raise ValueError(
-                f"mask_branch_skips {sorted(missing)}: the backbone has {sorted(backbone.channels)}"
+            raise UserError(
+                "params.yaml",
+                f"mask_branch_skips {list(model.mask_branch_skips)}",
+                f"the backbone has no map of stride {min(missing)}",
+                f"it has {sorted(backbone.channels)}",
             )
         self.backbone = backbone
         self.fpn = FPN(backbone.channels, model.fpn_channels, model.fpn_strides)

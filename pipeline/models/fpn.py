@@ -8,6 +8,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.errors import UserError
+
 
 class FPN(nn.Module):
     """One map of `channels` channels per stride, from a backbone's maps.
@@ -16,7 +18,7 @@ class FPN(nn.Module):
     lateral and a 3x3 output convolution, without norm, and are summed from coarse to fine after nearest
     enlargement.  coarser: how levels beyond the backbone's last are made: by stride-2 "convolutions" (FCOS),
     the first of the last such output, each further one of the ReLU of the level before it; or by taking
-    every second pixel of the level before ("subsampling", the original).  Raises ValueError when the finest
+    every second pixel of the level before ("subsampling", the original).  Raises UserError when the finest
     stride, or one between two that exist, is missing in the backbone.
     """
 
@@ -32,9 +34,11 @@ class FPN(nn.Module):
         self.lateral_strides = tuple(stride for stride in strides if stride in in_channels)
         count = len(self.lateral_strides)
         if count == 0 or self.lateral_strides != self.strides[:count]:
-            raise ValueError(
-                f"FPN strides {self.strides} do not start with strides of the backbone,"
-                f" which has {sorted(in_channels)}"
+            raise UserError(
+                "params.yaml",
+                f"fpn_strides {list(self.strides)}",
+                "do not start with strides of the backbone",
+                f"it has {sorted(in_channels)}",
             )
         self.lateral = nn.ModuleList(nn.Conv2d(in_channels[s], channels, 1) for s in self.lateral_strides)
         self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(count))

@@ -29,7 +29,10 @@ class MaskBranch(nn.Module):
         stride: int,
         skips: Mapping[int, int],
     ) -> None:
-        """in_channels: of the pyramid; levels: how many of its levels are used; stride: of the finest."""
+        """in_channels: of the pyramid; levels: how many of its levels are used; stride: of the finest.
+
+        Raises ValueError for skips that `params.CondInst` refuses.
+        """
         super().__init__()
         self.refine = nn.ModuleList(conv_norm_relu(in_channels, channels, 3, norm) for _ in range(levels))
         self.tower = nn.Sequential(*(conv_norm_relu(channels, channels, 3, norm) for _ in range(convs)))

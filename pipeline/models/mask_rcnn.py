@@ -60,7 +60,7 @@ class Found:
 
 
 class MaskRCNN(nn.Module):
-    """The whole network.  Raises ValueError when the backbone lacks the finest stride of the pyramid.
+    """The whole network.  Raises UserError when the backbone lacks the finest stride of the pyramid.
 
     padding_divisor: the padded sides of a batch must be multiples of it.  Anchors and proposals for the
     losses are drawn from torch's global generator of the device.

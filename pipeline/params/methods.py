@@ -62,7 +62,7 @@ class CropAugmentation(Disturbance):
 
 
 class MeanField(Section):
-    """The mean field that refines masks (pipeline/methods/mal/README.md)."""
+    """The mean field that refines masks (docs/methods/mal.md)."""
 
     kernel: Annotated[int, Field(ge=3)]  # side of the window, odd
     zeta: Rate  # colour bandwidth, in normalised units

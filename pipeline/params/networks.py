@@ -49,7 +49,12 @@ class CondInst(Section):
             raise ValueError("mask_branch_levels exceeds the number of fpn_strides")
         if self.backbone == "small" and not {self.fpn_strides[0], *self.mask_branch_skips} <= {2, 4, 8, 16}:
             raise ValueError("the backbone small has maps of stride 2, 4, 8 and 16 only")
-        stride = min((*self.mask_branch_skips, self.fpn_strides[0]))
+        skips = self.fpn_strides[0], *sorted(self.mask_branch_skips, reverse=True)
+        if any(fine >= coarse or coarse % fine for coarse, fine in pairwise(skips)):
+            raise ValueError(
+                "mask_branch_skips must divide each other and the first of fpn_strides, and be finer"
+            )
+        stride = skips[-1]
         if stride % self.mask_out_stride:
             raise ValueError(f"mask_out_stride must divide the mask branch's stride {stride}")
         return self

@@ -35,7 +35,7 @@ def check(root: Path) -> Params:
         _check_path(root, f"sam.{name}.weights", sam.weights, file=False)
     for name in sorted({run.model for run in params.trained.values()}):
         if params.models[name].backbone != "small":  # whose strides the params know
-            _check_model(name, params.models[name], params.predict)
+            _check_model(params.models[name], params.predict)
     leaks = find_leaks(read_dag(root), params)
     if leaks:
         raise UserError(root / "dvc.yaml", "", leaks[0], "a run must not depend on masks beyond its labels")
@@ -56,14 +56,11 @@ def require_repository(root: Path) -> None:
         raise UserError(root, "", "the folder .dvc is missing", "type: dvc init -f && git checkout .dvc")
 
 
-def _check_model(name: str, model: Model, predict: Predict) -> None:
+def _check_model(model: Model, predict: Predict) -> None:
     """Build the network once, so that a backbone that does not fit is told now and not hours later."""
     from pipeline.models.build import build_network
 
-    try:
-        build_network(model, 1, predict)
-    except ValueError as error:
-        raise UserError("params.yaml", f"models.{name}", str(error)) from None
+    build_network(model, 1, predict)
 
 
 def _check_path(root: Path, key: str, value: str, *, file: bool) -> None:

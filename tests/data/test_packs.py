@@ -35,7 +35,10 @@ def test_scores_and_what_is_said_of_them_come_back(tmp_path: Path) -> None:
     scores = np.random.default_rng(0).random((3, 5, 4)).astype(np.float16)
     write_pack(tmp_path, [(2, encode_scores(scores))], {"classes": ["a", "b", "c"]})
     pack = Pack(tmp_path)
-    assert pack.about == {"classes": ["a", "b", "c"]} and pack.ids == [2] and 2 in pack and 3 not in pack
+    assert pack.about == {"classes": ["a", "b", "c"]}
+    assert pack.ids == [2]
+    assert 2 in pack
+    assert 3 not in pack
     np.testing.assert_array_equal(pack.read(2), scores)
 
 
@@ -48,7 +51,9 @@ def test_many_maps_fill_several_files_and_equal_maps_give_equal_bytes(
         write_pack(tmp_path / name, members, {})
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert files == ["pack-000.zip", "pack-001.zip", "pack.json"]
-    assert all((tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes() for file in files)
+    assert all(
+        (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes() for file in files
+    )
     pack = pickle.loads(pickle.dumps(Pack(tmp_path / "one")))
     assert [int(pack.read(image)[0, 0]) for image in pack.ids] == [1, 2, 4, 5]
 

@@ -33,6 +33,19 @@ def test_groups_by_rate_and_decay(tiny: ModuleType) -> None:
     }
 
 
+def test_parts_of_the_backbone_elsewhere_learn_at_its_rate(tiny: ModuleType) -> None:
+    pyramid = nn.ModuleDict({"backbone_norms": nn.LayerNorm(2), "coarser": nn.Linear(2, 2)})
+    module = nn.ModuleDict({"student": nn.ModuleDict({"pyramid": pyramid}), "backbones": nn.Linear(2, 2)})
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    slow = [
+        names[id(item)]
+        for group in parameter_groups(module, tiny.settings(learning_rate=0.5, backbone_rate=0.1))
+        for item in group["params"]
+        if group["lr"] == 0.05
+    ]
+    assert slow == [f"student.pyramid.backbone_norms.{part}" for part in ("weight", "bias")]
+
+
 def test_tables_decay_as_norms_do(tiny: ModuleType) -> None:
     """As Mask2Former's recipe has it: embeddings and Swin's tables of positions; plain parameters decay."""
     attention = nn.Linear(2, 2)

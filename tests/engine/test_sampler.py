@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.engine.sampler import Key, StepSampler, batches, draws, epoch_images, repeat_factors
+from pipeline.engine.sampler import (
+    Key,
+    StepSampler,
+    batches,
+    draws,
+    epoch_images,
+    repeat_factors,
+    step_of,
+)
 
 SIZES = {"length": st.integers(1, 40), "batch_size": st.integers(1, 9), "seed": st.integers(0, 2**31)}
 REPEATS = st.lists(st.floats(1, 5), min_size=1, max_size=30).map(np.array)
@@ -37,6 +45,14 @@ def test_any_step_can_be_the_first(
     repeats = 1 + np.arange(length) % 7 / 3 if repeated else None
     whole = take(start + 4, length, batch_size, seed, wide, repeats=repeats)
     assert take(4, length, batch_size, seed, wide, start, repeats) == whole[start:]
+
+
+@given(**SIZES, repeated=st.booleans())
+@settings(deadline=None, max_examples=50)
+def test_a_draw_tells_its_step(length: int, batch_size: int, seed: int, repeated: bool) -> None:
+    repeats = 1 + np.arange(length) % 7 / 3 if repeated else None
+    for step, batch in enumerate(take(9, length, batch_size, seed, repeats=repeats)):
+        assert {step_of(draw, batch_size) for _, draw in batch} == {step}
 
 
 @given(**SIZES)

@@ -81,11 +81,11 @@ def swin_name(name: str) -> str:
 def original_state(network: Mask2Former) -> dict[str, Tensor]:
     """The network as its authors would store it."""
     state, fused = {}, {}
-    rename = swin_name if network.pyramid.norms else resnet_name
+    rename = swin_name if network.pyramid.backbone_norms else resnet_name
     for name, tensor in network.state_dict().items():
         if name.startswith("backbone.network."):
             state[f"backbone.{rename(name.removeprefix('backbone.network.'))}"] = tensor
-        elif match := re.fullmatch(r"pyramid\.norms\.(\d)\.(.*)", name):
+        elif match := re.fullmatch(r"pyramid\.backbone_norms\.(\d)\.(.*)", name):
             state[f"backbone.norm{match[1]}.{match[2]}"] = tensor
         elif match := re.fullmatch(r"(.*decoder\.layers\.\d\.self_attn\.)([qkv])_proj\.(weight|bias)", name):
             fused.setdefault(f"{match[1]}in_proj_{match[3]}", {})[match[2]] = tensor

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pipeline.errors import UserError
 from pipeline.models.fpn import FPN
 
 
@@ -45,7 +46,7 @@ def test_coarser_levels_by_subsampling_have_no_weights():
 
 
 def test_strides_the_backbone_lacks_are_named():
-    with pytest.raises(ValueError, match=r"has \[8, 16\]"):
+    with pytest.raises(UserError, match=r"params.yaml: fpn_strides \[4, 8\]: .*it has \[8, 16\]"):
         FPN({8: 2, 16: 2}, 4, (4, 8))
-    with pytest.raises(ValueError, match="backbone"):
+    with pytest.raises(UserError, match="backbone"):
         FPN({8: 2, 32: 2}, 4, (8, 16, 32))

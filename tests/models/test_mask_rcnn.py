@@ -13,6 +13,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
+from pipeline.errors import UserError
 from pipeline.models.mask_rcnn import MaskRCNN, build_mask_rcnn
 from pipeline.params import NmsThreshold, Predict
 from tests.labeling_settings import RELEASED
@@ -200,5 +201,5 @@ def test_half_precision_leaves_boxes_and_losses_in_float32(network: MaskRCNN) ->
 
 
 def test_a_backbone_without_the_finest_stride_is_named() -> None:
-    with pytest.raises(ValueError, match="backbone"):
+    with pytest.raises(UserError, match="backbone"):
         build_mask_rcnn(small_mask_rcnn(fpn_strides=(64, 128, 256)), CLASSES, PREDICT)

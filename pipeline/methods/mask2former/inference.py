@@ -78,6 +78,8 @@ def _full_masks(logits: Tensor, padded: PaddedBatch, index: int, original: Size)
 
 
 def _resize(logits: Tensor, size: Sequence[int]) -> Tensor:
+    if logits.shape[-2:] == tuple(size):
+        return logits  # as the interpolation would give them, to the bit
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 

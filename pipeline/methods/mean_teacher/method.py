@@ -54,17 +54,19 @@ class MeanTeacher:
         height, width = labelled.images.shape[-2:]
         targets = padded_targets([pair.labelled.target for pair in batch], (height, width))
         outputs: TaughtPredictions
-        if self.is_taught(step):
-            weak = pad_images([pair.weak for pair in batch], divisor)
-            strong = pad_images([pair.strong for pair in batch], divisor)
+        if step >= self.taught_from:
+            views = [pair.unlabelled for pair in batch if pair.unlabelled is not None]
+            weak = pad_images([view.weak for view in views], divisor)
+            strong = pad_images([view.strong for view in views], divisor)
             outputs = self.module(labelled.images, labelled.sizes, weak.images, strong.images, weak.sizes)
         else:
             outputs = self.module(labelled.images, labelled.sizes)
         return mask2former_losses(outputs.labelled, targets, self.query_losses) | self._of_teacher(outputs)
 
-    def is_taught(self, step: int) -> bool:
-        """Whether the student learns from the teacher's labels, which before the hand-over mean nothing."""
-        return step >= self.settings.burn_in
+    @property
+    def taught_from(self) -> int:
+        """The first step with the teacher's labels, which before the hand-over mean nothing."""
+        return self.settings.burn_in
 
     def after_step(self, step: int) -> None:
         """Nothing happens after a step; the teacher moves before the next one."""

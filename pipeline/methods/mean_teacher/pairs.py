@@ -17,7 +17,7 @@ from pipeline.data.colors import disturb
 from pipeline.data.dataset import LabelledImages, plain_sample
 from pipeline.data.images import ImageStore
 from pipeline.data.transforms import augment, recolored
-from pipeline.engine.sampler import Key
+from pipeline.engine.sampler import Key, step_of
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
 from pipeline.labels.unlabelled import read_unlabelled
@@ -30,28 +30,40 @@ _VIEWS = 3
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A labelled sample, and two views of an image without labels that have one geometry.
+class Views:
+    """Two views of an image without labels, which have one geometry.
 
     weak: (3, H, W) uint8 RGB, for the teacher; strong: the same disturbed, for the student.
     """
 
-    labelled: Sample
     weak: Tensor
     strong: Tensor
-    unlabelled_id: int
+    image_id: int
+
+    def to(self, device: torch.device) -> Views:
+        return Views(self.weak.to(device), self.strong.to(device), self.image_id)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A labelled sample, and an image without labels; None where the step learns from no such image."""
+
+    labelled: Sample
+    unlabelled: Views | None
 
     @property
     def image_id(self) -> int:
         return self.labelled.image_id
 
+    @property
+    def origin(self) -> str:
+        """The images of both kinds, for messages."""
+        beside = "" if self.unlabelled is None else f" with unlabelled {self.unlabelled.image_id}"
+        return f"{self.image_id}{beside}"
+
     def to(self, device: torch.device) -> Self:
-        return replace(
-            self,
-            labelled=self.labelled.to(device),
-            weak=self.weak.to(device),
-            strong=self.strong.to(device),
-        )
+        unlabelled = None if self.unlabelled is None else self.unlabelled.to(device)
+        return replace(self, labelled=self.labelled.to(device), unlabelled=unlabelled)
 
 
 class Pairs(Dataset[Pair]):
@@ -63,15 +75,22 @@ class Pairs(Dataset[Pair]):
     """
 
     def __init__(
-        self, store: ImageStore, labels: LabelFile, unlabelled: Path, settings: Taught, seed: int
+        self,
+        store: ImageStore,
+        labels: LabelFile,
+        unlabelled: Path,
+        settings: Taught,
+        seed: int,
+        taught_from: int = 0,
     ) -> None:
-        """unlabelled: a list of image ids, as `write_unlabelled` writes.
+        """unlabelled: a list of image ids, as `write_unlabelled` writes; taught_from: the first step that
+        learns from images without labels: pairs of earlier ones lack them, and nobody reads them for nothing.
 
         Raises UserError when either kind of images is missing, or one is not in the store.
         """
         self.labelled = LabelledImages(store, labels, settings.augmentation, seed)
         self.image_ids = _known_images(unlabelled, store)
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.taught_from = settings, seed, taught_from
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -89,15 +108,18 @@ class Pairs(Dataset[Pair]):
 
     def __getitem__(self, key: Key) -> Pair:
         _, draw = key
+        taught = step_of(draw, self.settings.train.batch_size) >= self.taught_from
+        return Pair(self.labelled[key], self._views(draw) if taught else None)
+
+    def _views(self, draw: int) -> Views:
+        """The image without labels that comes with a draw."""
         index = self._unlabelled(draw)
         image_id = self.image_ids[index]
         rng = np.random.default_rng((self.seed, draw, index, _VIEWS))
         plain = plain_sample(self.labelled.cache.read(image_id), image_id)
         weak = augment(plain, self.settings.augmentation, rng)
         strong = recolored(weak, lambda pixels: disturb(pixels, self.settings.disturbance, rng))
-        return Pair(
-            self.labelled[key], weak.image.as_subclass(Tensor), strong.image.as_subclass(Tensor), image_id
-        )
+        return Views(weak.image.as_subclass(Tensor), strong.image.as_subclass(Tensor), image_id)
 
     def _unlabelled(self, draw: int) -> int:
         """The index in the list of the image that comes with a draw."""

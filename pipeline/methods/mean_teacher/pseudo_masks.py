@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from pipeline import params
 from pipeline.methods.mask2former.criterion import MaskTargets
@@ -22,18 +21,17 @@ def pseudo_masks(predictions: QueryPredictions, settings: params.PseudoMasks) ->
     """
     confidences, classes = predictions.class_logits.softmax(dim=-1).max(dim=-1)
     no_object = predictions.class_logits.shape[-1] - 1
-    sure = (classes != no_object) & (confidences > settings.class_threshold)
-    return [
-        _of_image(labels[kept], logits[kept].sigmoid(), settings)
-        for labels, logits, kept in zip(classes, predictions.mask_logits, sure, strict=True)
-    ]
-
-
-def _of_image(labels: Tensor, probabilities: Tensor, settings: params.PseudoMasks) -> MaskTargets:
-    """labels: (n,); probabilities: (n, h, w), both of the queries that are sure of their class."""
-    large = probabilities.sum(dim=(1, 2)) > settings.area_threshold
-    labels, masks = labels[large], probabilities[large] > MASK_THRESHOLD
+    kept = (classes != no_object) & (confidences > settings.class_threshold)
+    probabilities = predictions.mask_logits.sigmoid()
+    kept &= probabilities.sum(dim=(2, 3)) > settings.area_threshold
+    masks = probabilities > MASK_THRESHOLD
     if settings.drop_empty:
-        seen = masks.flatten(1).any(dim=1)
-        labels, masks = labels[seen], masks[seen]
-    return MaskTargets(labels, masks)
+        kept &= masks.flatten(2).any(dim=2)
+    # Which ones they are is asked once for the batch, as the host waits for the answer.
+    chosen = kept.cpu()
+    places, counts = chosen.flatten().nonzero()[:, 0].to(classes.device), chosen.sum(dim=1).tolist()
+    labels, masks = classes.flatten()[places], masks.flatten(0, 1)[places]
+    return [
+        MaskTargets(*image)
+        for image in zip(torch.split(labels, counts), torch.split(masks, counts), strict=True)
+    ]

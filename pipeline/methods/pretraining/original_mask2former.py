@@ -86,7 +86,7 @@ def _backbone_names(backbone: Backbone) -> dict[str, str]:
     names = {f"backbone.{rename(name)}": f"backbone.network.{name}" for name in own}
     for level in range(len(backbone.channels)):
         for part in ("weight", "bias"):
-            names[f"backbone.norm{level}.{part}"] = f"pyramid.norms.{level}.{part}"
+            names[f"backbone.norm{level}.{part}"] = f"pyramid.backbone_norms.{level}.{part}"
     return names
 
 

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoder,
+    Mask2FormerSinePositionEmbedding,
     Mask2FormerTransformerModule,
 )
 
 from pipeline import params
 from pipeline.models.mask2former.attention import DeformableAttention
+
+_TABLES = 12  # of positions that are kept: three maps of four sizes of images
+
+
+class Positions(Mask2FormerSinePositionEmbedding):
+    """The library's positions of a map's cells, kept for the sizes seen last.
+
+    The library keeps one table, and each pass needs those of three maps, so it would make every one anew.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(num_position_features=channels // 2, normalize=True)
+
+    def forward(
+        self, shape: torch.Size, device: torch.device | str, dtype: torch.dtype, mask: Tensor | None = None
+    ) -> Tensor:
+        """(B, C, h, w) for maps of `shape`, the same in all images; nothing is ever masked."""
+        batch, _, height, width = shape
+        return _table(2 * self.num_position_features, height, width, device, dtype).expand(batch, -1, -1, -1)
+
+
+@lru_cache(maxsize=_TABLES)
+def _table(channels: int, height: int, width: int, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    # Not in inference mode, whose tensors would be of no use to a training after it.
+    with torch.inference_mode(False):
+        made: Tensor = Mask2FormerSinePositionEmbedding(channels // 2, normalize=True)(
+            torch.Size((1, channels, height, width)), device, dtype
+        )
+    return made
 
 
 class PixelDecoder(Mask2FormerPixelDecoder):
@@ -22,6 +54,7 @@ class PixelDecoder(Mask2FormerPixelDecoder):
     def __init__(self, model: params.Mask2Former, channels: Sequence[int]) -> None:
         """channels: of the maps, fine to coarse."""
         super().__init__(_config(model), feature_channels=list(channels))
+        self.position_embedding = Positions(model.hidden_channels)
         for layer in self.encoder.layers:
             layer.self_attn = DeformableAttention(model.hidden_channels, model.heads)
         self._start()
@@ -59,6 +92,7 @@ class QueryDecoder(Mask2FormerTransformerModule):
 
     def __init__(self, model: params.Mask2Former) -> None:
         super().__init__(model.hidden_channels, _config(model))
+        self.position_embedder = Positions(model.hidden_channels)
         for layer in self.decoder.layers:
             self._start(layer)
 

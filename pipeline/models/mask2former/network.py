@@ -18,8 +18,8 @@ class Mask2Former(nn.Module):
     """The whole network.
 
     padding_divisor: the padded sides of a batch must be multiples of it.
-    Raises UserError for a pyramid that does not fit the backbone, ValueError when that lacks the finest
-    stride that `model` asks for.
+    Raises UserError for a pyramid that does not fit the backbone, and when that lacks the finest stride that
+    `model` asks for.
     """
 
     def __init__(self, model: params.Mask2Former, num_classes: int, backbone: Backbone) -> None:
@@ -62,8 +62,8 @@ class Mask2Former(nn.Module):
 def build_mask2former(model: params.Mask2Former, num_classes: int) -> Mask2Former:
     """Mask2Former on the backbone that `model` names, with random weights.
 
-    Raises UserError for a backbone of no use, or one that the pyramid, the frozen stages or the drop path
-    do not fit, ValueError when the backbone lacks the finest stride.
+    Raises UserError for a backbone of no use, one that lacks the finest stride, or one that the pyramid, the
+    frozen stages or the drop path do not fit.
     """
     backbone = build_backbone(
         model.backbone,

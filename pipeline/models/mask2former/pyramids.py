@@ -1,4 +1,8 @@
-"""Four maps for Mask2Former: of a backbone with stages, or of the one map of a plain transformer."""
+"""Four maps for Mask2Former: of a backbone with stages, or of the one map of a plain transformer.
+
+In the releases of Mask2Former and Guided Distillation, a Swin's last norms and a transformer's projections
+are parts of the backbone.  They are called so here too, for they learn at its rate.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ class StagePyramid(nn.Module):
             )
         self.channels = [backbone.channels[stride] for stride in self.strides]
         swin = name != SMALL and is_model_in_modules(name, ("swin_transformer",))
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels if swin)
+        self.backbone_norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels if swin)
         self.coarser = nn.ModuleList()
         for _ in strides[own:]:
             convolution = nn.Conv2d(self.channels[-1], hidden_channels, 3, stride=2, padding=1)
@@ -48,8 +52,10 @@ class StagePyramid(nn.Module):
         """(B, 3, H, W) normalised images to (B, C, H / stride, W / stride) per stride, fine to coarse."""
         features = backbone(images)
         maps = [features[stride] for stride in self.strides]
-        if self.norms:
-            maps = [_over_channels(norm, level) for norm, level in zip(self.norms, maps, strict=True)]
+        if self.backbone_norms:
+            maps = [
+                _over_channels(norm, level) for norm, level in zip(self.backbone_norms, maps, strict=True)
+            ]
         for convolution in self.coarser:
             maps.append(convolution(maps[-1]))
         return maps
@@ -70,7 +76,7 @@ class TokenPyramid(nn.Module):
         ((self.patch, width),) = backbone.channels.items()
         self.strides, self.nearest = list(strides), resampling == "nearest"
         self.channels = [_FINEST_CHANNELS << level for level in range(len(strides))]
-        self.projections = nn.ModuleList(nn.Conv2d(width, channels, 1) for channels in self.channels)
+        self.backbone_projections = nn.ModuleList(nn.Conv2d(width, channels, 1) for channels in self.channels)
 
     def forward(self, backbone: Backbone, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised images to (B, C, H / stride, W / stride) per stride, fine to coarse."""
@@ -79,7 +85,7 @@ class TokenPyramid(nn.Module):
         # The projection and the resampling may change places, and there are fewer tokens than cells.
         return [
             self._resize(project(tokens), self._cells(height, stride), self._cells(width, stride))
-            for project, stride in zip(self.projections, self.strides, strict=True)
+            for project, stride in zip(self.backbone_projections, self.strides, strict=True)
         ]
 
     def _fitting(self, side: int) -> int:
@@ -101,7 +107,7 @@ def build_pyramid(
 ) -> StagePyramid | TokenPyramid:
     """The maps of the backbone `name`.
 
-    Raises UserError for a kind that does not fit the backbone, ValueError when it lacks the finest stride.
+    Raises UserError for a kind that does not fit the backbone, and when that lacks the finest stride.
     """
     plain = len(backbone.channels) == 1
     if plain == (kind == "stages"):

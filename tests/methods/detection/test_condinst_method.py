@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torchvision.tv_tensors import Image, Mask
 
 from pipeline import params
+from pipeline.errors import UserError
 from pipeline.methods.detection.proposals import Proposals
 from pipeline.methods.supervised.condinst import SupervisedCondInst
 from pipeline.models.condinst import CondInst
@@ -177,6 +179,20 @@ def small_network(tiny_model, **changes):
     } | changes
     model = tiny_model.model_copy(update=values)
     return model, CondInst(model, 3, FakeBackbone())
+
+
+def test_a_skip_that_the_backbone_lacks_is_a_users_mistake(tiny_model):
+    model = tiny_model.model_copy(update={"mask_branch_skips": (2,)})
+    with pytest.raises(UserError, match=r"mask_branch_skips \[2\]: the backbone has no map of stride 2; it"):
+        CondInst(model, 3, FakeBackbone())
+
+
+@pytest.mark.parametrize("skips", [(8,), (16,), (3,), (4, 4)])
+def test_skips_that_do_not_divide_are_refused_with_the_params(tiny_model, skips):
+    with pytest.raises(ValidationError, match=r"mask_branch_skips must divide"):
+        type(tiny_model).model_validate(
+            {**tiny_model.model_dump(), "backbone": "x", "mask_branch_skips": skips}
+        )
 
 
 def masked_sample(seed, height, width, objects):

@@ -192,6 +192,32 @@ def test_of_equal_overlaps_the_likeliest_object_counts() -> None:
     assert not mask[4, 4]  # the first of equal ones
 
 
+@pytest.mark.parametrize(
+    ("size", "original", "wanted"),
+    [((8, 12), (8, 12), []), ((8, 12), (16, 24), [(16, 24)]), ((16, 24), (16, 24), [(16, 24)])],
+)
+def test_masks_that_have_their_size_are_not_resized(
+    monkeypatch: pytest.MonkeyPatch, size: Size, original: Size, wanted: list[Size]
+) -> None:
+    """They would come out the same to the bit, which the instances show."""
+    whole, asked = torch.nn.functional.interpolate, []
+
+    def counted(maps: Tensor, size: Size, **options: object) -> Tensor:
+        asked.append(tuple(size))
+        return whole(maps, size=size, **options)  # type: ignore[arg-type]
+
+    logits = 3 * torch.randn(1, 6, 8, 12, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(torch.nn.functional, "interpolate", counted)
+    (found,) = detect(network(sure(range(3)).repeat(1, 2, 1), logits), [sample(size, original)], 6)
+    assert asked == wanted
+    full = logits
+    for step in (size, original):
+        full = whole(full, size=step, mode="bilinear", align_corners=False)
+    quality = (full.sigmoid() * (full > 0)).sum((2, 3)) / ((full > 0).sum((2, 3)) + 1e-6)
+    order = quality[0].argsort(descending=True)
+    assert torch.equal(found.masks, full[0, order] > 0)
+
+
 def test_without_an_overlap_the_mask_is_empty() -> None:
     masks = rectangles((20, 20), (0, 0, 5, 5), (0, 0, 0, 0))
     _, filled = fill(sure([0, 0]), masks, torch.tensor([[10.0, 10, 20, 20], [1, 1, 5, 5]]))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.engine.loop import fit
+from pipeline.errors import UserError
 from pipeline.methods.mean_teacher.losses import unlabelled_losses
 from pipeline.methods.mean_teacher.method import MeanTeacher
 from pipeline.methods.mean_teacher.pairs import Pair
@@ -218,6 +219,21 @@ def test_training_lowers_the_losses_on_masks(root: Path, tmp_path: Path, kind: s
     first, last = ([row[name] for name in SUPERVISED] for row in (result.history[0], result.history[-1]))
     assert sum(last) < 0.95 * sum(first)
     assert not equal(state(method.networks.student), state(method.networks.teacher))
+
+
+def test_a_loss_that_is_not_finite_names_both_kinds_of_images(root: Path, tmp_path: Path) -> None:
+    """In the burn-in of a mean teacher, there are labelled ones alone."""
+    for kind, expected in (
+        ("guided_distillation", r"on images \d with unlabelled \d, \d with unlabelled \d;"),
+        ("mean_teacher", r"on images \d, \d;"),
+    ):
+        taught = settings(root, kind)
+        method = make_method(root, taught)
+        with torch.no_grad():
+            method.networks.student.class_predictor.bias.fill_(torch.nan)
+        pairs = make_pairs(tmp_path / kind, taught, taught_from=method.taught_from)
+        with pytest.raises(UserError, match=expected):
+            fit(method, pairs, taught.train, seed=0, checkpoint=tmp_path / f"{kind}-c", key="k", name=kind)
 
 
 def test_either_network_predicts(root: Path, batch: list[Pair]) -> None:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoder,
+    Mask2FormerSinePositionEmbedding,
     Mask2FormerTransformerModule,
 )
 
 from pipeline.models.mask2former.attention import DeformableAttention, sample_levels
-from pipeline.models.mask2former.decoders import PixelDecoder, QueryDecoder
+from pipeline.models.mask2former.decoders import PixelDecoder, Positions, QueryDecoder
 from tests.mask2former_settings import small_mask2former
 
 MODEL = small_mask2former(hidden_channels=64, encoder_layers=2, decoder_layers=4)
@@ -146,6 +147,25 @@ def test_weights_start_as_in_the_original() -> None:
     for bias in (attention.q_proj.bias, attention.out_proj.bias, layer.cross_attn.in_proj_bias):
         assert not bias.any()
     assert layer.fc1.bias.any()
+
+
+def test_positions_are_the_librarys_and_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    whole = Mask2FormerSinePositionEmbedding.forward
+
+    def counted(*arguments: object) -> Tensor:
+        made.append(arguments)
+        return whole(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Mask2FormerSinePositionEmbedding, "forward", counted)
+    ours, device = Positions(12), torch.device("cpu")
+    library = Mask2FormerSinePositionEmbedding(6, normalize=True)
+    for height in (5, 7, 9):
+        for batch in (2, 3):
+            shape = torch.Size((batch, 12, height, 4))
+            expected = whole(library, shape, device, torch.float32)
+            assert torch.equal(ours(shape, device, torch.float32), expected)
+    assert len(made) == 3
 
 
 def test_equal_seeds_give_equal_weights() -> None:

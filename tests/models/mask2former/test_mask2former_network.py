@@ -91,8 +91,19 @@ def test_a_copy_has_weights_of_its_own() -> None:
         torch.testing.assert_close(twin(images(), SIZES), expected)
 
 
-def test_every_parameter_learns_and_all_but_the_backbone_at_the_full_rate() -> None:
-    network = build()
+@pytest.mark.parametrize(
+    ("changes", "own_rate"),
+    [
+        ({}, None),
+        ({"backbone": SWIN}, "backbone_norms"),
+        ({"backbone": VIT, "pyramid": "bilinear"}, "backbone_projections"),
+    ],
+)
+def test_every_parameter_learns_and_all_but_the_backbone_at_the_full_rate(
+    changes: dict[str, Any], own_rate: str | None
+) -> None:
+    """As in the releases, where a Swin's last norms and a transformer's projections are in the backbone."""
+    network = build(**changes)
     total(network).backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
     slow = [
@@ -100,7 +111,8 @@ def test_every_parameter_learns_and_all_but_the_backbone_at_the_full_rate() -> N
         for group in parameter_groups(network, settings(backbone_rate=0.1, learning_rate=1.0))
         if group["lr"] < 1
     ]
-    own = {id(parameter) for parameter in network.backbone.parameters()}
+    parts = [network.backbone, *([getattr(network.pyramid, own_rate)] if own_rate else [])]
+    own = {id(parameter) for part in parts for parameter in part.parameters()}
     assert {id(parameter) for group in slow for parameter in group} == own
 
 

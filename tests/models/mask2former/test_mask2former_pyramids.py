@@ -68,7 +68,9 @@ def test_maps_are_the_tokens_resampled_and_projected(resize: Callable[..., Tenso
     backbone, tokens = pyramid(resize.__name__)
     images = torch.rand(2, 3, 64, 96)
     map14 = F.avg_pool2d(resize(images, (70, 98)), 14)
-    for level, project, stride in zip(tokens(backbone, images), tokens.projections, STRIDES, strict=True):
+    for level, project, stride in zip(
+        tokens(backbone, images), tokens.backbone_projections, STRIDES, strict=True
+    ):
         wanted = project(resize(map14, (64 // stride, 96 // stride)))
         torch.testing.assert_close(level, wanted, rtol=1e-5, atol=1e-5)
 
