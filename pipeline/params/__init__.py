@@ -37,6 +37,7 @@ from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, Mask2For
 from pipeline.params.query_losses import QueryLosses
 from pipeline.params.runs import TAUGHT
 from pipeline.params.sections import Params
+from pipeline.params.semantic_evaluation import EvaluateSemantic
 from pipeline.params.starts import (
     Backbone,
     RandomStart,
@@ -68,6 +69,7 @@ __all__ = [
     "Disturbance",
     "Ellipse",
     "Evaluate",
+    "EvaluateSemantic",
     "Fill",
     "GrabCut",
     "GuidedDistillation",
