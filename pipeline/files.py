@@ -6,10 +6,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 
@@ -77,3 +81,27 @@ def read_json(path: Path) -> Any:
         raise UserError(path, "", "file not found", "run `dvc repro` to make it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(path, "", f"not valid JSON ({error})", "delete it and run `dvc repro`") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays as .npz atomically; equal arrays in equal order give equal bytes."""
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, values in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, values, allow_pickle=False)
+
+
+def read_arrays(path: Path, content: str) -> dict[str, NDArray[Any]]:
+    """Read what `write_arrays` wrote; content: what it should hold, in words.
+
+    Raises UserError when the file is missing or is something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise UserError(path, "", "file not found", "run `dvc repro` to make it") from None
+    except (AttributeError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile):
+        raise UserError(path, "", f"does not hold {content}", "delete it and run `dvc repro`") from None

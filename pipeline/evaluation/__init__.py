@@ -1,1 +1,1 @@
-"""Mask AP, boundary AP, mask IoU, retention, intervals."""
+"""Mask AP, boundary AP, mask IoU, mean IoU of label maps, retention, intervals."""

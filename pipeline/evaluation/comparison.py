@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.evaluation.intervals import (
@@ -39,7 +41,7 @@ def compare(runs: dict[str, SeedMatches], oracles: dict[str, str], samples: int,
     gives masks to given boxes has no AP and no retention (None, with the reason), and `headline` mask_iou.
     Raises UserError when runs were evaluated on different images.
     """
-    images = _common_images(runs)
+    images = common_images(runs)
     weights = resample_images(images, samples, seed)
     everything = np.ones((images, 1), dtype=np.int32)
     points = {run: mean_figures(seeds, everything) for run, seeds in runs.items()}
@@ -61,9 +63,9 @@ def compare(runs: dict[str, SeedMatches], oracles: dict[str, str], samples: int,
     measured = [run for run, figures in points.items() if np.isfinite(figures["mask_iou"]).all()]
     return {
         "runs": rows,
-        "differences": [_difference(*pair, "AP", points, resampled) for pair in combinations(ap, 2)],
+        "differences": [difference(*pair, "AP", points, resampled) for pair in combinations(ap, 2)],
         "mask_iou_differences": [
-            _difference(*pair, "mask_iou", points, resampled) for pair in combinations(measured, 2)
+            difference(*pair, "mask_iou", points, resampled) for pair in combinations(measured, 2)
         ],
         "images": images,
         "bootstrap_samples": samples,
@@ -105,7 +107,7 @@ def _headline(seeds: SeedMatches) -> str:
 Figures = dict[str, dict[str, Floats]]  # run -> what `mean_figures` gives
 
 
-def _difference(a: str, b: str, figure: str, points: Figures, resampled: Figures) -> dict[str, Any]:
+def difference(a: str, b: str, figure: str, points: Figures, resampled: Figures) -> dict[str, Any]:
     """`figure` of a minus that of b, paired: both runs see the same images in every resample."""
     limits = interval(resampled[a][figure] - resampled[b][figure])
     return {
@@ -117,7 +119,16 @@ def _difference(a: str, b: str, figure: str, points: Figures, resampled: Figures
     }
 
 
-def _common_images(runs: dict[str, SeedMatches]) -> int:
+class Evaluated(Protocol):
+    """What was counted of a run, image by image."""
+
+    @property
+    def image_ids(self) -> NDArray[np.int64]:
+        """(I,) ascending."""
+
+
+def common_images(runs: Mapping[str, Mapping[int, Evaluated]]) -> int:
+    """How many images all runs and seeds were evaluated on; raises UserError if they were not the same."""
     every = [(run, matches.image_ids) for run, seeds in runs.items() for matches in seeds.values()]
     first, reference = every[0]
     for run, ids in every[1:]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, fields
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.evaluation.coco import THRESHOLDS, CocoEvaluation
 from pipeline.evaluation.results import Annotations, Detection, objects
-from pipeline.files import replacing
+from pipeline.files import read_arrays, write_arrays
 
 
 @dataclass(frozen=True)
@@ -48,22 +47,15 @@ class Matches:
 
     def save(self, path: Path) -> None:
         """Write as .npz; equal values give equal bytes."""
-        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            for item in fields(self):
-                entry = zipfile.ZipInfo(f"{item.name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                with archive.open(entry, "w", force_zip64=True) as stream:
-                    np.lib.format.write_array(stream, getattr(self, item.name), allow_pickle=False)
+        write_arrays(path, {item.name: getattr(self, item.name) for item in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Matches:
         """Read what `save` wrote.  Raises UserError when the file is missing or is something else."""
+        arrays = read_arrays(path, "matches")
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                return cls(**{item.name: archive[item.name] for item in fields(cls)})
-        except FileNotFoundError:
-            raise UserError(path, "", "file not found", "run `dvc repro` to make it") from None
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+            return cls(**{item.name: arrays[item.name] for item in fields(cls)})
+        except KeyError:
             raise UserError(path, "", "does not hold matches", "delete it and run `dvc repro`") from None
 
 

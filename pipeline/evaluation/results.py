@@ -79,6 +79,16 @@ def percent(fraction: float) -> float | None:
     return defined(100.0 * fraction)
 
 
+def mean_metrics(values: list[Any]) -> Any:
+    """Mean of numbers, key by key in tables; what is no number is the same for all seeds."""
+    if isinstance(values[0], dict):
+        return {key: mean_metrics([value[key] for value in values]) for key in values[0]}
+    if any(value is None for value in values):
+        return None
+    numbers = all(isinstance(value, int | float) for value in values)
+    return float(np.mean(values)) if numbers and len(set(values)) > 1 else values[0]
+
+
 def check_detections(
     annotations: Annotations, detections: list[Detection], *, masks: bool, source: object = "detections.json"
 ) -> None:

@@ -26,6 +26,7 @@ from pipeline.evaluation.results import (
     category_names,
     check_detections,
     have_masks,
+    mean_metrics,
     objects,
     with_masks,
     without_mask,
@@ -139,18 +140,10 @@ def summarise_seeds(metrics: dict[int, Metrics], matches: SeedMatches, settings:
     deviation, and `per_seed` the metrics of each.
     """
     first = metrics[min(metrics)]
-    summary = {key: _mean([seed[key] for seed in metrics.values()]) for key in first if key != "interval"}
+    summary = {
+        key: mean_metrics([seed[key] for seed in metrics.values()]) for key in first if key != "interval"
+    }
     summary["interval"] = first["interval"] if len(metrics) == 1 else _intervals(matches, settings)
     summary["seeds"] = seed_spread(matches)
     summary["per_seed"] = {str(seed): values for seed, values in sorted(metrics.items())}
     return summary
-
-
-def _mean(values: list[Any]) -> Any:
-    """Mean of numbers, key by key in tables; what is no number is the same for all seeds."""
-    if isinstance(values[0], dict):
-        return {key: _mean([value[key] for value in values]) for key in values[0]}
-    if any(value is None for value in values):
-        return None
-    numbers = all(isinstance(value, int | float) for value in values)
-    return float(np.mean(values)) if numbers and len(set(values)) > 1 else values[0]

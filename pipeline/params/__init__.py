@@ -71,6 +71,7 @@ from pipeline.params.segments import (
     MeanBoundary,
     Segments,
 )
+from pipeline.params.semantic_evaluation import EvaluateSemantic
 from pipeline.params.semantic_methods import (
     PixelClassifier,
     RandomWalk,
@@ -131,6 +132,7 @@ __all__ = [
     "Disturbance",
     "Ellipse",
     "Evaluate",
+    "EvaluateSemantic",
     "Executor",
     "FileSegments",
     "Fill",
