@@ -118,3 +118,18 @@ def test_shares_of_coco_are_the_published_ones(root: Path) -> None:
     splits = load_params(root / "presets" / "coco-guided.yaml").splits.values()
     assert {(row.rule, row.pool) for row in splits} == {("uniform", "all")}
     assert [split_size(row.percent, 118_287) for row in splits] == [473, 1182, 2365, 5914, 11_828]
+
+
+def test_rows_for_own_data_are_trained_alike_but_for_what_the_methods_differ_in(root: Path) -> None:
+    params = load_params(root / "presets" / "coco-folder-guided.yaml")
+    taught = [row for row in params.methods.values() if isinstance(row, GuidedDistillation | MeanTeacher)]
+    alone = next(row for row in params.methods.values() if isinstance(row, Supervised))
+    assert {type(row) for row in taught} == {GuidedDistillation, MeanTeacher}
+    for row in taught:
+        assert row.train.model_copy(update={"repeat_threshold": 0.0}) == alone.train
+        assert row.augmentation == alone.augmentation
+        assert row.burn_in < row.train.steps
+    first, second = (row.model_dump(exclude={"kind"}) for row in taught)
+    assert first == second
+    guided = params.distilled["folder_guided_10"]
+    assert guided.labels == params.runs[guided.teacher].labels == params.runs["folder_mean_teacher_10"].labels
