@@ -281,7 +281,13 @@ def test_no_result_depends_on_where_it_is_calculated(root: Path) -> None:
             assert isinstance(key, dict) or not key.startswith("executor"), key
 
 
-@pytest.mark.parametrize("stage", ["baseline", "import_coco", "import_cityscapes"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *("baseline", "import_coco", "import_cityscapes", "import_voc", "import_maps", "import_densepose"),
+        *("paint", "weak_labels", "own_scribbles", "own_maps", "refined_cams", "cam_labels"),
+    ],
+)
 def test_stages_of_images_pass_the_executor(root: Path, stage: str) -> None:
     assert "params.executor" in (root / "stages" / f"{stage}.py").read_text(encoding="utf-8")
 
