@@ -18,6 +18,7 @@ def main() -> None:
         layout.labels(name).parent,
         boxes=SemanticLabels.open(boxes) if boxes else None,
         name=name,
+        executor=params.executor,
     )
 
 

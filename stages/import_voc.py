@@ -10,7 +10,7 @@ from pipeline.workflow.stage import open_stage
 def main() -> None:
     params, layout, name = open_stage("--name")
     row = params.import_voc[name]
-    summary = import_voc(row, layout.root, layout.prepared, layout.semantic_maps)
+    summary = import_voc(row, layout.root, layout.prepared, layout.semantic_maps, params.executor)
     for line in summary["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
 

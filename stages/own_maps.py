@@ -14,8 +14,8 @@ def main() -> None:
     images = read_json(layout.annotations("train"))["images"]
     about = Pack(layout.semantic("train")).about
     folder, row = layout.labels(name).parent, params.own_maps[name]
-    warnings = write_partial_maps(row, layout.root, images, about["classes"], about["background"], folder)
-    for line in warnings:
+    classes, background = about["classes"], about["background"]
+    for line in write_partial_maps(row, layout.root, images, classes, background, folder, params.executor):
         print(f"warning: {line}", file=sys.stderr)
 
 

@@ -10,7 +10,7 @@ def main() -> None:
     params, layout, split = open_stage("--name")
     source = layout.annotations(split)
     row = params.paint[split]
-    write_semantic_maps(read_json(source), layout.semantic(split), row.processes, source)
+    write_semantic_maps(read_json(source), layout.semantic(split), row.processes, source, params.executor)
 
 
 if __name__ == "__main__":

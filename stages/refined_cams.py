@@ -27,6 +27,7 @@ def main() -> None:
         checkpoint=layout.checkpoint(f"refined-cams-{name}", row.seed),
         key=digest(row.model_dump(exclude={"confident": {"processes"}}), environment(), files=inputs),
         name=name,
+        executor=params.executor,
     )
     if is_main():
         write_cost(layout.cost, Cost.of_training(name, row.seed, result))

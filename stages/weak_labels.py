@@ -10,7 +10,8 @@ def main() -> None:
     params, layout, name = open_stage("--name")
     row = params.weak_labels[name]
     annotations = read_json(layout.annotations(row.split))
-    write_weak_labels(layout.semantic(row.split), annotations, row, layout.labels(name).parent)
+    folder = layout.labels(name).parent
+    write_weak_labels(layout.semantic(row.split), annotations, row, folder, params.executor)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,10 @@ from pipeline.data.masks import MaskError, Size, check_rle, decode, rle_from_seg
 from pipeline.data.pixels import ImageError
 from pipeline.data.scenes import Labelled, Scene, Split, check_scenes
 from pipeline.data.values import is_number, show
+from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
 from pipeline.labels.json_stream import elements
+from pipeline.params import Executor
 
 PARTS = (
     *("torso", "right hand", "left hand", "left foot", "right foot", "right thigh", "left thigh"),
@@ -37,8 +39,9 @@ _KEEP = ("id", "bbox", "dp_masks", "dp_x", "dp_y", "dp_I", "iscrowd", "segmentat
 Row = dict[str, Any]
 
 
-def read_densepose(json_path: Path, images: Path, processes: int) -> Split:
-    """Read and check a split; every image is decoded once, on `processes` processes.
+def read_densepose(json_path: Path, images: Path, processes: int, executor: Executor = HERE) -> Split:
+    """Read and check a split; every image is decoded once, on `processes` processes
+    or on the executor's.
 
     Images are numbered from 1 in the order of their names.  The COCO dict has no annotations, as parts are no
     objects, and the annotators' points under "points": rows of image_id, class, x, y.  Persons without
@@ -60,7 +63,8 @@ def read_densepose(json_path: Path, images: Path, processes: int) -> Split:
         raise UserError(json_path, "annotations", "none has dp_masks", "give a file in DensePose's format")
     ordered = sorted(rows, key=lambda row: str(row["file_name"]))
     scenes = [Scene(row["file_name"], (sizes[row["id"]], persons[row["id"]])) for row in ordered]
-    split = check_scenes(images, scenes, read_labels, CATEGORIES, len(PARTS) + 1, processes, json_path)
+    classes = len(PARTS) + 1
+    split = check_scenes(images, scenes, read_labels, CATEGORIES, classes, processes, json_path, executor)
     split.checked.coco["points"] = [
         {"image_id": image_id, "class": part, "x": x, "y": y}
         for image_id, (size, own) in split.labels

@@ -14,7 +14,9 @@ from pipeline.data.images import leaves_folder, read_inside
 from pipeline.data.label_codes import MOST_CLASSES, VOID
 from pipeline.data.label_png import decode_label_png
 from pipeline.data.scenes import Labelled, Scene, Split, check_scenes, read_lines
+from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
+from pipeline.params import Executor
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,10 @@ def read_maps(
     background: bool,
     ignore: Sequence[int],
     processes: int,
+    executor: Executor = HERE,
 ) -> Split:
-    """Read and check the images that a list in `folder` pairs with label maps, on `processes` processes.
+    """Read and check the images that a list in `folder` pairs with label maps, on `processes` processes or
+    on the executor's.
 
     Images are numbered from 1 in the order of their names.  Raises UserError for a list that is missing or
     names anything but one pair of files inside the folder per line, an image twice, and when no image can be
@@ -59,7 +63,7 @@ def read_maps(
     categories = [{"id": key, "name": name} for key, name in enumerate(classes) if key >= first]
     read = MapLabels(os.path.realpath(folder), tuple(ignore))
     scenes = [Scene(image, label) for image, label in pairs]
-    return check_scenes(folder, scenes, read, categories, len(classes), processes, path)
+    return check_scenes(folder, scenes, read, categories, len(classes), processes, path, executor)
 
 
 def _pair(path: Path, line: str) -> tuple[str, str]:

@@ -19,8 +19,9 @@ from pipeline.data.images import ImageRecord
 from pipeline.data.label_codes import VOID
 from pipeline.data.packs import encode_map, write_pack
 from pipeline.data.pixels import ImageError
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
+from pipeline.params import Executor
 
 Annotation = dict[str, Any]
 
@@ -56,9 +57,15 @@ class Split:
     pixels: NDArray[np.int64]
     images: NDArray[np.int64]
 
-    def write_maps(self, folder: Path, about: dict[str, Any], processes: int) -> None:
-        """Write the label maps as a pack.  Raises UserError when a file has changed since the check."""
-        maps = map_images(partial(_encode, self.read), self.labels, processes, f"storing {folder.name} maps")
+    def write_maps(
+        self, folder: Path, about: dict[str, Any], processes: int, executor: Executor = HERE
+    ) -> None:
+        """Write the label maps as a pack.  executor: where they are read.
+
+        Raises UserError when a file has changed since the check.
+        """
+        encode = partial(_encode, self.read)
+        maps = map_images(encode, self.labels, processes, f"storing {folder.name} maps", executor)
         write_pack(folder, maps, about)
 
 
@@ -76,17 +83,19 @@ def check_scenes(
     classes: int,
     processes: int,
     source: object,
+    executor: Executor = HERE,
 ) -> Split:
     """Decode every image and its label map once, on `processes` processes.
 
     Images are numbered from 1 in the order of `scenes`, those that cannot be used among them, which are left
     out and reported; so are, as values that are no class, those from `classes` to 254.  source: what to name
-    in the reports.  Raises UserError when the images folder is missing or no image can be used.
+    in the reports; executor: where images are decoded.  Raises UserError when the images folder is
+    missing or no image can be used.
     """
     if not images.is_dir():
         raise UserError(images, "", "the images folder is missing", "check the path in params.yaml")
     check = partial(_check, os.path.realpath(images), read, classes)
-    reports = map_images(check, scenes, processes, "checking images")
+    reports = map_images(check, scenes, processes, "checking images", executor)
     findings = Findings(source)
     records: list[tuple[ImageRecord, int]] = []
     rows: list[Annotation] = []

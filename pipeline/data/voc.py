@@ -30,7 +30,9 @@ from pipeline.data.label_png import decode_label_png
 from pipeline.data.masks import encode_window
 from pipeline.data.pixels import ImageError
 from pipeline.data.scenes import Annotation, Labelled, Scene, Split, check_scenes, read_lines
+from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
+from pipeline.params import Executor
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -83,8 +85,11 @@ class VocLabels:
         return [] if boxes is None else read_boxes(boxes, (values.shape[0], values.shape[1]))
 
 
-def read_voc(folder: Path, extra: Path | None, split: str, processes: int) -> Split:
-    """Read and check `split`, train, train_aug or val; every file is read once, on `processes` processes.
+def read_voc(
+    folder: Path, extra: Path | None, split: str, processes: int, executor: Executor = HERE
+) -> Split:
+    """Read and check `split`, train, train_aug or val; every file is read once, on `processes` processes
+    or on the executor's.
 
     Images are numbered from 1 in the order of their names.  Raises UserError for a folder or list that is
     missing, names that leave the folder or occur twice, and when no image can be used.
@@ -94,7 +99,7 @@ def read_voc(folder: Path, extra: Path | None, split: str, processes: int) -> Sp
     scenes = [Scene(f"{name}.jpg", name) for name in names]
     images = folder / "JPEGImages"
     source = f"{folder} ({split})"
-    return check_scenes(images, scenes, read, CATEGORIES, len(CLASSES) + 1, processes, source)
+    return check_scenes(images, scenes, read, CATEGORIES, len(CLASSES) + 1, processes, source, executor)
 
 
 def split_names(folder: Path, extra: Path | None, split: str) -> list[str]:

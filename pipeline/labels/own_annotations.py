@@ -23,12 +23,13 @@ from pipeline.data.masks import Size
 from pipeline.data.packs import encode_map
 from pipeline.data.pixels import ImageError
 from pipeline.data.voc import parse_xml
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
 from pipeline.labels.partial_maps import Mark, draw_marks
 from pipeline.labels.regions import classes_in
 from pipeline.labels.strokes import even_corners, part_of
 from pipeline.labels.weak_semantic import Given, generator, marked, tags_of, write_label_set
+from pipeline.params.executor import Executor
 from pipeline.params.semantic_labels import PartialMapFolder, ScribbleFolder
 
 Row = dict[str, Any]
@@ -50,18 +51,26 @@ class _Read(NamedTuple):
 
 
 def write_scribble_folder(
-    row: ScribbleFolder, root: Path, images: Sequence[Row], classes: list[str], background: bool, folder: Path
+    row: ScribbleFolder,
+    root: Path,
+    images: Sequence[Row],
+    classes: list[str],
+    background: bool,
+    folder: Path,
+    executor: Executor = HERE,
 ) -> list[str]:
     """Write the label set `folder` from NAME.xml of each image record; returns warnings.
 
-    root: the repository; classes: by pixel value.  An image whose file is missing or unusable stays in the
-    set without a stroke, and is reported.  Raises UserError when the folder of the files is missing or has
-    one for no image; then `folder` is not changed.
+    root: the repository; classes: by pixel value; executor: where files are read.  An
+    image whose file is missing or unusable stays in the set without a stroke, and is reported.  Raises
+    UserError when the folder of the files is missing or has one for no image; then `folder` is not changed.
     """
     source = _folder(row.path, root)
     read = partial(_read_strokes, os.path.realpath(source), row, classes)
     made = {"source": "scribblesup", **row.model_dump(exclude={"processes", "path"})}
-    return _write(source, "scribbles", made, images, classes, background, read, row.processes, folder)
+    return _write(
+        source, "scribbles", made, images, classes, background, read, row.processes, folder, executor
+    )
 
 
 def write_partial_maps(
@@ -71,12 +80,13 @@ def write_partial_maps(
     classes: list[str],
     background: bool,
     folder: Path,
+    executor: Executor = HERE,
 ) -> list[str]:
     """Write the label set `folder` from NAME.png of each image; as `write_scribble_folder` in all else."""
     source = _folder(row.path, root)
     read = partial(_read_map, os.path.realpath(source), row.value_255, len(classes))
     made = {"source": "partial_maps", "value_255": row.value_255}
-    return _write(source, row.kind, made, images, classes, background, read, row.processes, folder)
+    return _write(source, row.kind, made, images, classes, background, read, row.processes, folder, executor)
 
 
 def _folder(path: str, root: Path) -> Path:
@@ -98,6 +108,7 @@ def _write(
     read: Callable[[Row], _Read],
     processes: int,
     folder: Path,
+    executor: Executor,
 ) -> list[str]:
     ordered = sorted(images, key=lambda image: int(image["id"]))
     if not any((source / _file(image, ending)).exists() for image in ordered for ending in (".xml", ".png")):
@@ -106,9 +117,8 @@ def _write(
     findings = Findings(source)
 
     def given() -> Iterator[tuple[Row, Given]]:
-        for image, result in zip(
-            ordered, map_images(read, ordered, processes, "reading labels"), strict=True
-        ):
+        results = map_images(read, ordered, processes, "reading labels", executor)
+        for image, result in zip(ordered, results, strict=True):
             if result.problem:
                 example = f"{image['file_name']}, {result.detail}" if result.detail else image["file_name"]
                 findings.add("image", "left without labels", result.problem, example)

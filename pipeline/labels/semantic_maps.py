@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from pipeline.data.label_codes import BACKGROUND, MOST_CLASSES, VOID
 from pipeline.data.masks import Size, decode
 from pipeline.data.packs import encode_map, write_pack
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
 from pipeline.files import replacing_folder
 from pipeline.labels.weak import is_usable
+from pipeline.params.executor import Executor
 
 Coco = dict[str, Any]
 Row = dict[str, Any]
@@ -39,8 +40,11 @@ def semantic_classes(coco: Coco, source: object = "annotations") -> list[str]:
     return ["background", *(row["name"] for row in rows)]
 
 
-def write_semantic_maps(coco: Coco, folder: Path, processes: int, source: object = "annotations") -> None:
-    """Paint every image of a checked COCO dict into the pack `folder`, on `processes` processes.
+def write_semantic_maps(
+    coco: Coco, folder: Path, processes: int, source: object = "annotations", executor: Executor = HERE
+) -> None:
+    """Paint every image of a checked COCO dict into the pack `folder`, on `processes` processes or on
+    the executor's.
 
     Raises UserError as `semantic_classes`; then nothing is written.
     """
@@ -48,7 +52,8 @@ def write_semantic_maps(coco: Coco, folder: Path, processes: int, source: object
     rows = rows_by_image(coco)
     images = sorted(coco["images"], key=lambda image: int(image["id"]))
     items = [(image["id"], (image["height"], image["width"]), rows[image["id"]]) for image in images]
-    painted = map_images(partial(_paint_image, class_index(coco)), items, processes, "painting label maps")
+    paint_one = partial(_paint_image, class_index(coco))
+    painted = map_images(paint_one, items, processes, "painting label maps", executor)
     with replacing_folder(folder) as temporary:
         write_pack(temporary, painted, about)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.data.label_codes import BACKGROUND
 from pipeline.data.masks import decode
 from pipeline.data.packs import Pack, encode_map, write_pack
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
 from pipeline.files import replacing_folder, write_json
 from pipeline.labels.clicks import click
@@ -23,6 +23,7 @@ from pipeline.labels.regions import Region, classes_in, find_background, find_ob
 from pipeline.labels.semantic_maps import class_index, rows_by_image
 from pipeline.labels.strokes import draw_stroke, part_of, without_stroke
 from pipeline.labels.weak import is_usable
+from pipeline.params.executor import Executor
 from pipeline.params.semantic_labels import (
     AnnotatedPoints,
     BoxLabels,
@@ -56,13 +57,15 @@ class Given:
     encoded: bytes | None = None
 
 
-def write_weak_labels(semantic: Path, annotations: Row, row: WeakLabels, folder: Path) -> Row:
+def write_weak_labels(
+    semantic: Path, annotations: Row, row: WeakLabels, folder: Path, executor: Executor = HERE
+) -> Row:
     """Write a label set, labels.json and, but for tags and boxes, the pack maps/; returns its figures.
 
-    semantic: pack of the split's label maps; annotations: its checked COCO dict.  Every image has a random
-    generator of its own, from the seed and its id, so that more images or other processes change nothing,
-    and shorter strokes are parts of longer ones.  `folder` is replaced as a whole or not at all.
-    Raises UserError when the maps and the annotations are not of the same images.
+    semantic: pack of the split's label maps; annotations: its checked COCO dict; executor: where images are
+    labelled.  Every image has a random generator of its own, from the seed and its id, so that more images or
+    other processes change nothing, and shorter strokes are parts of longer ones.  `folder` is replaced as a
+    whole or not at all.  Raises UserError when the maps and the annotations are not of the same images.
     """
     pack = Pack(semantic)
     images = sorted(annotations["images"], key=lambda image: int(image["id"]))
@@ -70,7 +73,7 @@ def write_weak_labels(semantic: Path, annotations: Row, row: WeakLabels, folder:
         raise UserError(semantic, "", "holds maps of other images than the annotations", "run `dvc repro`")
     items = _items(annotations, images)
     make = partial(_give, pack, row, class_index(annotations), bool(pack.about["background"]))
-    given = map_images(make, items, row.processes, f"giving {row.kind}")
+    given = map_images(make, items, row.processes, f"giving {row.kind}", executor)
     return write_label_set(
         folder,
         KINDS.get(row.kind, row.kind),

@@ -14,14 +14,17 @@ import distributed
 import numpy as np
 import pytest
 
+from pipeline.data.packs import encode_map, write_pack
 from pipeline.data.prepare import import_coco
 from pipeline.engine import cluster as module
 from pipeline.engine.cluster import Place
 from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
 from pipeline.files import write_json
+from pipeline.labels.weak_semantic import write_weak_labels
 from pipeline.methods.baselines.rows import apply_baseline
 from pipeline.params import CocoFolder, Executor, GrabCut
+from pipeline.params.semantic_labels import ScribbleLabels
 from tests.engine.dask_cluster import DaskCluster, dask_cluster
 from tests.engine.map_work import (
     FileImages,
@@ -90,6 +93,35 @@ def test_an_import_writes_the_same_as_in_this_process(
         )
     written = [path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.json")]
     assert len(written) == 5
+    for path in written:
+        assert (tmp_path / "here" / path).read_bytes() == (tmp_path / "there" / path).read_bytes()
+
+
+def test_scribbles_are_the_same_as_in_this_process(two_workers: DaskCluster, tmp_path: Path) -> None:
+    """Every image has a random generator of its own, which must not depend on who draws."""
+    maps = np.zeros((8, 40, 50), dtype=np.uint8)
+    for number in range(8):
+        maps[number, 5 : 20 + number, 8:30] = 1 + number % 2
+    members = [(number, encode_map(values)) for number, values in enumerate(maps)]
+    write_pack(tmp_path / "maps", members, {"classes": ["background", "cat", "dog"], "background": True})
+    images = [{"id": key, "file_name": f"{key}.jpg", "width": 50, "height": 40} for key in range(8)]
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    coco = {"images": images, "annotations": [], "categories": categories}
+    row = ScribbleLabels(
+        kind="scribbles",
+        split="train",
+        length=0.5,
+        background=1,
+        radius=1,
+        min_area=6,
+        seed=3,
+        processes=1,
+    )
+    for name, executor in (("here", HERE), ("there", two_workers.executor)):
+        figures = write_weak_labels(tmp_path / "maps", coco, row, tmp_path / name, executor)
+        assert figures["marks"] == 16
+    written = sorted(path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.*"))
+    assert [str(path) for path in written] == ["labels.json", "maps/pack-000.zip", "maps/pack.json"]
     for path in written:
         assert (tmp_path / "here" / path).read_bytes() == (tmp_path / "there" / path).read_bytes()
 

@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.workflow.check import check
 from tests.workflow.repository import (
     add_sam,
+    add_semantic,
     add_split_list,
     add_weight_file,
     copy_pipeline,
@@ -150,6 +151,41 @@ def test_a_list_of_images_is_looked_for_before_anything_runs(repository: Path) -
         check(repository)
     (repository / "data").mkdir()
     (repository / "data" / "list.txt").touch()
+    check(repository)
+
+
+def test_labels_of_the_user_are_looked_for_before_anything_runs(repository: Path) -> None:
+    add_semantic(repository)
+    for table, name, folder in (("own_scribbles", "drawn", "drawn"), ("own_maps", "mine", "mine")):
+        missing = rf"{table}\.{name}\.path: 'data/{folder}' does not exist.*put it there"
+        with pytest.raises(UserError, match=missing) as caught:
+            check(repository)
+        assert "\n" not in str(caught.value)
+        (repository / "data" / folder).mkdir(parents=True)
+    check(repository)
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "keys"),
+    [
+        ("import_voc", "{folder: data/voc, processes: 1}", {"folder": "data/voc"}),
+        (
+            "import_voc_sbd",
+            "{folder: data/voc, extra: data/sbd, processes: 1}",
+            {"folder": "data/voc", "extra": "data/sbd"},
+        ),
+    ],
+)
+def test_folders_of_voc_are_looked_for_before_anything_runs(
+    repository: Path, table: str, row: str, keys: dict[str, str]
+) -> None:
+    import_from(repository, table, row)
+    for key, folder in keys.items():
+        missing = rf"{table}\.mine\.{key}: '{folder}' does not exist.*put it there"
+        with pytest.raises(UserError, match=missing) as caught:
+            check(repository)
+        assert "\n" not in str(caught.value)
+        (repository / folder).mkdir(parents=True)
     check(repository)
 
 

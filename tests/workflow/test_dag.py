@@ -20,9 +20,11 @@ from pipeline.workflow.dag import (
     overlap,
     producers,
     read_dag,
+    semantic_stages,
 )
 from tests.workflow.repository import (
     add_sam,
+    add_semantic,
     add_split_list,
     add_splits,
     add_weight_file,
@@ -267,6 +269,82 @@ def test_masks_in_a_folder_of_cityscapes_are_found(repository: Path, part: str) 
     assert any(part in leak for leak in find_leaks(with_dep(dag, "train@boxinst", part), params))
 
 
+@pytest.fixture(scope="module")
+def semantic(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dag, Params]:
+    """The demo with rows of the semantic task: label maps, class activation maps, and labels made of them."""
+    folder = copy_pipeline(root, tmp_path_factory.mktemp("semantic"))
+    add_semantic(folder)
+    return read_dag(folder), load_params(folder / "params.yaml")
+
+
+MAPS_OF_TAGS = ("train_cams@plain", "cams@plain", "refined_cams@spread", "tag_cam_labels@from_tags")
+MAPS_OF_BOXES = "box_cam_labels@from_boxes"
+
+
+def test_stages_of_maps_see_tags_and_the_named_boxes_alone(semantic: tuple[Dag, Params]) -> None:
+    """The files that they may open, spelled out."""
+    dag, params = semantic
+    assert find_leaks(dag, params) == []
+    files = {
+        "train_cams@plain": {"prepared/train", "labels/tags", "backbones/shapes_pretrained"},
+        "cams@plain": {"prepared/train", "labels/tags", "classifiers/plain"},
+        "refined_cams@spread": {
+            *("prepared/train", "labels/tags", "cams/plain", "backbones/shapes_pretrained")
+        },
+        "tag_cam_labels@from_tags": {"labels/tags", "cams/spread"},
+        "box_cam_labels@from_boxes": {"labels/tags", "labels/boxes", "cams/plain"},
+    }
+    assert files.keys() == semantic_stages(params).keys() == {*MAPS_OF_TAGS, MAPS_OF_BOXES}
+    for stage, names in files.items():
+        found = {dep for dep in dag[stage].deps if dep.startswith("data/")}
+        assert found == {f"data/demo/{name}" for name in names}
+    assert all(list(producers(dag, path)) for path in mask_files(params))
+
+
+@pytest.mark.parametrize(
+    "dep",
+    [
+        *("semantic/train", "semantic/val", "semantic", "prepared/annotations/train.json", "prepared"),
+        *("labels/pixels", "labels/pixels/maps", "labels/mine", "labels/drawn", "labels/masks", "labels"),
+        *("labels/masks_4", "labels/val_boxes", "labels/from_boxes", "models/oracle", "predictions/oracle"),
+    ],
+)
+@pytest.mark.parametrize("stage", [*MAPS_OF_TAGS, MAPS_OF_BOXES])
+def test_labels_beyond_those_of_a_stage_of_maps_are_found(
+    semantic: tuple[Dag, Params], stage: str, dep: str
+) -> None:
+    dag, params = semantic
+    leaks = find_leaks(with_dep(dag, stage, f"data/demo/{dep}"), params)
+    assert any(leak.startswith(f"{stage} can read labels that are not its own") for leak in leaks)
+
+
+@pytest.mark.parametrize("stage", MAPS_OF_TAGS)
+def test_boxes_are_a_leak_where_tags_alone_are_given(semantic: tuple[Dag, Params], stage: str) -> None:
+    dag, params = semantic
+    leaks = find_leaks(with_dep(dag, stage, "data/demo/labels/boxes"), params)
+    assert any(leak.startswith(stage) and leak.endswith("data/demo/labels/boxes") for leak in leaks)
+    assert "data/demo/labels/boxes" in dag[MAPS_OF_BOXES].deps
+
+
+def test_a_leak_into_the_classifier_is_one_into_all_that_is_made_of_it(semantic: tuple[Dag, Params]) -> None:
+    dag, params = semantic
+    leaks = find_leaks(with_dep(dag, "train_cams@plain", "data/demo/labels/pixels"), params)
+    assert {leak.split()[0] for leak in leaks} == {*MAPS_OF_TAGS, MAPS_OF_BOXES}
+
+
+@pytest.mark.parametrize(
+    "dep",
+    ["semantic/train", "semantic/val", "labels/pixels", "labels/drawn", "labels/drawn/maps", "labels/mine"],
+)
+@pytest.mark.parametrize("stage", ["train@boxinst", "predict@boxinst", "pseudo_labels@mal_masks"])
+def test_shapes_of_the_semantic_task_are_a_leak_for_boxes(
+    semantic: tuple[Dag, Params], stage: str, dep: str
+) -> None:
+    dag, params = semantic
+    leaks = find_leaks(with_dep(dag, stage, f"data/demo/{dep}"), params)
+    assert any(leak.startswith(f"{stage} can read masks") and dep in leak for leak in leaks)
+
+
 def test_masks_are_where_the_test_looks(dag: Dag, params: Params) -> None:
     """Files named as holding masks are outputs of stages: a renamed path can't hide from the walk."""
     for path in mask_files(params):
@@ -281,7 +359,13 @@ def test_no_result_depends_on_where_it_is_calculated(root: Path) -> None:
             assert isinstance(key, dict) or not key.startswith("executor"), key
 
 
-@pytest.mark.parametrize("stage", ["baseline", "import_coco", "import_cityscapes"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *("baseline", "import_coco", "import_cityscapes", "import_voc", "import_maps", "import_densepose"),
+        *("paint", "weak_labels", "own_scribbles", "own_maps", "refined_cams", "cam_labels"),
+    ],
+)
 def test_stages_of_images_pass_the_executor(root: Path, stage: str) -> None:
     assert "params.executor" in (root / "stages" / f"{stage}.py").read_text(encoding="utf-8")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline import params
 from pipeline.data.label_codes import UNLABELLED
 from pipeline.data.packs import Pack, encode_map, write_pack
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.methods.cam.packs import full_size, open_maps, read_maps
@@ -46,11 +46,13 @@ def write_cam_labels(
     *,
     boxes: BoxLabels | None = None,
     name: str,
+    executor: params.Executor = HERE,
 ) -> dict[str, Any]:
     """Write the label set `out`: labels.json with the tags of `labels`, and the pack maps/ of partial label
     maps.
 
-    cams: the pack of the maps of the tags' classes; boxes: for a row of kind cam_boxes, of the same images.
+    cams: the pack of the maps of the tags' classes; boxes: for a row of kind cam_boxes, of the same images;
+    executor: where images are labelled.
     Returns figures: images, and labelled, the share of the pixels that are not unlabelled.  Raises UserError
     for files that do not fit each other.
     """
@@ -70,7 +72,7 @@ def write_cam_labels(
 
     def members() -> Any:
         nonlocal pixels, labelled
-        made = map_images(label, items, row.processes, f"labels {name}")
+        made = map_images(label, items, row.processes, f"labels {name}", executor)
         for item, labels_of_image in zip(items, made, strict=True):
             pixels += labels_of_image.size
             labelled += int((labels_of_image != UNLABELLED).sum())

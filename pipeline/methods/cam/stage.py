@@ -17,7 +17,7 @@ from pipeline.distributed import first_object, is_main
 from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard, only_process
 from pipeline.engine.loop import FitResult, fit
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.engine.rng import seed_everything
 from pipeline.errors import UserError
 from pipeline.methods.cam.boundaries import BoundaryDetection, ConfidentImages
@@ -108,20 +108,21 @@ def refine_cams(
     checkpoint: Path,
     key: str,
     name: str,
+    executor: params.Executor = HERE,
 ) -> FitResult:
     """Refine the pack of maps `cams` to the pack `out`, in the format of `write_cams` (IRN, arXiv
     1904.05044).
 
     Confident labels are made of the maps, a boundary detector is trained on them, and the maps are spread up
     to the boundaries that it finds.  labels: the tags behind the maps; start: weights of the detector's
-    frozen backbone; the rest as for `train_cams` and `write_cams`.  Each of the three parts goes on after a
-    kill.
+    frozen backbone; executor: where the confident labels are made; the rest as for `train_cams` and
+    `write_cams`.  Each of the three parts goes on after a kill.
     """
     check_images(labels, store)
     maps = open_maps(cams, labels)
     confident = checkpoint / "confident"
     if is_main():
-        _write_confident(row.confident, store, labels, maps, confident, key, name)
+        _write_confident(row.confident, store, labels, maps, confident, key, name, executor)
     first_object(None)  # the other processes wait for the labels
     seed_everything(row.seed)
     network = build_boundary_network(row.network, start)
@@ -157,13 +158,15 @@ def _write_confident(
     folder: Path,
     key: str,
     name: str,
+    executor: params.Executor,
 ) -> None:
     """The pack `folder` of confident labels of all images."""
     with only_process(folder, name, "making its confident labels"):
         writer = PackWriter(labels.images, folder, key)
         items = [labels.images[image_id] for image_id in writer.remaining]
         label = partial(_confident, settings, store, maps)
-        for image_id, data in map_images(label, items, settings.processes, f"confident labels of {name}"):
+        made = map_images(label, items, settings.processes, f"confident labels of {name}", executor)
+        for image_id, data in made:
             writer.add(image_id, data)
         writer.finish(folder, {"classes": list(labels.classes)})
 
