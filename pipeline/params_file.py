@@ -49,7 +49,8 @@ def load_params(path: Path) -> Params:
     try:
         return Params.model_validate(tuples(raw))
     except ValidationError as error:
-        raise UserError(path, "", " | ".join(map(_line, _causes(error.errors())))) from None
+        lines = [_line(item, raw) for item in _causes(error.errors())]
+        raise UserError(path, "", " | ".join(lines)) from None
 
 
 def tuples(value: Any) -> Any:
@@ -72,14 +73,23 @@ def _causes(items: list[ErrorDetails]) -> list[ErrorDetails]:
     return [item for item in items if not follows(item)]
 
 
-def _line(item: ErrorDetails) -> str:
+def _key(item: ErrorDetails, raw: dict[Any, Any]) -> str:
+    """Where an error lies, as keys of the file: the kinds of rows, which pydantic names too, are left out."""
+    found: list[str] = []
+    value: Any = raw
+    for index, part in enumerate(item["loc"]):
+        inside = isinstance(value, dict) and part in value
+        inside = inside or (isinstance(value, list) and isinstance(part, int) and part < len(value))
+        if inside:
+            value = value[part]
+        if inside or (item["type"] == "missing" and index + 1 == len(item["loc"])):
+            found.append(str(part))
+    return ".".join(found)
+
+
+def _line(item: ErrorDetails, raw: dict[Any, Any]) -> str:
     """One validation error as `key: value: what is allowed`."""
-    kinds = {"shapes_pretraining", "timm", "random", "supervised", "boxinst", "mal", "[key]"}
-    kinds |= {"mean_teacher", "guided_distillation"}
-    kinds |= {"condinst", "mask_rcnn", "detectron2", "autolabeler"}
-    kinds |= {"fill", "ellipse", "two_means", "grabcut", "crf"}
-    parts = [str(part) for part in item["loc"]]
-    key = ".".join(part for index, part in enumerate(parts) if index < 2 or part not in kinds)
+    key = _key(item, raw)
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or correct its spelling"
