@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -31,7 +32,15 @@ def panel_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * LONG_SIDE / long_side)), max(1, round(width * LONG_SIDE / long_side))
 
 
-def shown_image(scene: Scene) -> Picture:
+class Pictured(Protocol):
+    """What has an image, (H, W, 3) uint8 RGB."""
+
+    @property
+    def image(self) -> Picture:
+        """(H, W, 3) RGB."""
+
+
+def shown_image(scene: Pictured) -> Picture:
     """The image without enlargement (the page enlarges sharply by itself), reduced when it is large."""
     height, width = scene.image.shape[:2]
     if max(height, width) <= LONG_SIDE:
@@ -182,7 +191,7 @@ def data_uri(picture: Picture) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
 
 
-def flatten(scene: Scene, overlay: Picture) -> Picture:
+def flatten(scene: Pictured, overlay: Picture) -> Picture:
     """The image in grey, enlarged without smoothing, below the overlay in its true colours.  (H, W, 3)."""
     size = (overlay.shape[1], overlay.shape[0])
     grey = cv2.cvtColor(shown_image(scene), cv2.COLOR_RGB2GRAY)

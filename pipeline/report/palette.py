@@ -20,8 +20,10 @@ DASHES: tuple[tuple[float, Sequence[float]], ...] = (
 )
 INK, MUTED, GRID, SURFACE = "#1c2127", "#5a646f", "#d9dee4", "#fefefe"
 
-# Pixels of a prediction: on an object, off every object, and objects' pixels that it lacks.
+# Pixels of a prediction: on an object, off every object, and objects' pixels that it lacks; and, of label
+# maps, those of one class that are taken for another one's.
 HIT, FALSE_ALARM, MISS = (30, 120, 220), (225, 65, 20), (250, 220, 30)
+MIX_UP = (150, 60, 200)
 
 
 def row_slots(data: ReportData) -> dict[str, int]:
