@@ -8,7 +8,7 @@ against drawn regions; a level of the hierarchy adds rows of that table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,12 +110,17 @@ def pooled_levels(maps: Sequence[UltrametricMap], count: int = LEVELS) -> Floats
 
 
 def score_image(ultrametric: UltrametricMap, drawn: Drawn, levels: Floats) -> ImageScores:
-    """Score the regions of each level.  Raises ValueError when the sizes differ."""
+    """Score the regions of each of the ascending levels.
+
+    Raises ValueError when the sizes differ or levels do not ascend.
+    """
+    if np.any(np.diff(levels) < 0):
+        raise ValueError("levels must ascend")
     if ultrametric.shape != drawn.segmentations.shape[1:]:
         raise ValueError(f"a map of {ultrametric.shape}, and drawings of {drawn.segmentations.shape[1:]}")
     tree = RegionTree.of(ultrametric)
     table, starts = _contingency(tree.labels, drawn.segmentations)
-    regions = [_region_scores(_merge(table, tree.merged(tree.joined(level))), starts) for level in levels]
+    regions = [_region_scores(merged, starts) for merged in _merged_tables(tree, table, levels)]
     best = np.max([found.overlap for found in regions], axis=0)
     sizes = table.sum(0)
     return ImageScores(
@@ -189,8 +194,18 @@ def _contingency(
     return np.concatenate(tables, axis=1), starts
 
 
+def _merged_tables(tree: RegionTree, table: Floats, levels: Floats) -> Iterator[Floats]:
+    """The table's rows added up to the segments of each level; each from the one before, which is smaller."""
+    first = np.arange(len(tree))  # a base region of every row
+    for level in levels:
+        merged = tree.merged(tree.joined(level))
+        table = _merge(table, merged[first])
+        first = np.unique(merged, return_index=True)[1]
+        yield table
+
+
 def _merge(table: Floats, merged: NDArray[np.int32]) -> Floats:
-    """Add the rows of base regions that are one at a level."""
+    """Add the rows of regions that are now one."""
     ones = np.ones(len(merged))
     matrix = coo_array((ones, (merged, np.arange(len(merged)))), shape=(int(merged.max()) + 1, len(merged)))
     return np.asarray(matrix.tocsr() @ table)

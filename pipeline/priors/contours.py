@@ -17,7 +17,7 @@ from pipeline.priors.spectral import spectral_contours
 
 Floats = NDArray[np.float32]
 
-LINE_LENGTH, LINE_WIDTH = 4.0, 0.6  # of the Gaussian along a contour, in pixels
+LINE_LENGTH, LINE_WIDTH = 5.0, 0.8  # of the Gaussian along a contour, in pixels
 
 
 @dataclass(frozen=True)

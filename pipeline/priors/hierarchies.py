@@ -22,16 +22,20 @@ def build_hierarchy(contours: ContourMap, hierarchy: params.Hierarchy) -> Region
     Their levels are strengths in [0, 1] for mean boundaries, and areas (pixels) or volumes (pixels times
     strength) for watersheds by these.
     """
+    if contours.strength.size == 1:  # higra dies of a graph without edges
+        return _one_region((1, 1))
     if hierarchy.kind == "mean_boundary":
         arcs = watershed_arcs(contours, hierarchy.oriented)
         if not len(arcs.strengths):
-            return RegionTree(arcs.labels, np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
+            return _one_region(arcs.labels.shape)
         tree, levels = higra.binary_partition_tree_average_linkage(arcs.graph, arcs.strengths, arcs.lengths)
         return _region_tree(arcs, higra.saliency(tree, levels, arcs.graph, handle_rag=False))
     pixels, weights = pixel_graph(contours.strength)
     tree, levels = _FLOODED[hierarchy.kind](pixels, weights)
     basins = higra.labelisation_horizontal_cut_from_threshold(tree, levels, 0)
     arcs = mean_arcs(pixels, weights, ranked(np.asarray(basins, dtype=np.int32)))
+    if not len(arcs.strengths):
+        return _one_region(arcs.labels.shape)
     joined = higra.saliency(tree, levels, pixels)
     return _region_tree(arcs, higra.rag_accumulate_on_edges(arcs.graph, higra.Accumulators.max, joined))
 
@@ -67,6 +71,10 @@ def ultrametric_map(tree: RegionTree) -> UltrametricMap:
 
     labels = tree.labels
     return UltrametricMap(between(labels[:, :-1], labels[:, 1:]), between(labels[:-1], labels[1:]))
+
+
+def _one_region(shape: tuple[int, ...]) -> RegionTree:
+    return RegionTree(np.zeros(shape, np.int32), np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
 
 
 def _binary(tree: RegionTree) -> tuple[Any, NDArray[np.int64]]:
