@@ -50,12 +50,20 @@ def test_labels_are_told_apart_by_their_kind() -> None:
     tags = {
         "kind": "cam_tags",
         "cams": "a",
+        "labels": "tags",
         "background": {"kind": "constant", "score": 0.25},
         "least_score": 0.2,
         "processes": 1,
     }
     assert isinstance(adapter.validate_python(tags), params.TagCamLabels)
-    boxes = {"kind": "cam_boxes", "cams": "a", "boxes": "b", "threshold": 0.5, "processes": 1}
+    boxes = {
+        "kind": "cam_boxes",
+        "cams": "a",
+        "labels": "tags",
+        "boxes": "b",
+        "threshold": 0.5,
+        "processes": 1,
+    }
     assert isinstance(adapter.validate_python(boxes), params.BoxCamLabels)
     with pytest.raises(ValidationError, match="boxes"):
         adapter.validate_python(boxes | {"kind": "cam_tags"})

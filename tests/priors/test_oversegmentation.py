@@ -31,14 +31,14 @@ LEVEL: dict[str, Any] = {"kind": "level", "level": 0.3}
 
 def rules(**changes: Any) -> params.Segments:
     given = {
-        "contours": {"kind": "files", "folder": "contours"},
+        "contours": {"kind": "files", "path": "contours"},
         "hierarchy": KINDS[0],
         "cut": COUNT,
         "min_region": 0,
         "most": 1000,
         "processes": 1,
     }
-    return params.Segments.model_validate({**given, **changes})
+    return params.FileSegments.model_validate({**given, **changes})
 
 
 def hierarchy(kind: dict[str, Any]) -> params.Hierarchy:

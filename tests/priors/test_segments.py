@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from pipeline import params
 from pipeline.data.images import ImageRecord, ImageStore, write_zip_store
+from pipeline.data.pack_writer import PackWriter
 from pipeline.data.packs import Pack
 from pipeline.errors import UserError
 from pipeline.models.hed import Hed
@@ -23,7 +25,7 @@ BUILT_IN = {"kind": "built_in", "words": 6, "scales": 1, "spectral": 0.0}
 
 
 def rules(**changes: Any) -> params.Segments:
-    given = {
+    given: dict[str, Any] = {
         "contours": BUILT_IN,
         "hierarchy": {"kind": "mean_boundary", "oriented": True},
         "cut": {"kind": "count", "count": 5},
@@ -31,7 +33,9 @@ def rules(**changes: Any) -> params.Segments:
         "most": 255,
         "processes": 1,
     }
-    return params.Segments.model_validate({**given, **changes})
+    row = given | changes
+    kind = params.BuiltInSegments if row["contours"]["kind"] == "built_in" else params.FileSegments
+    return kind.model_validate(row)
 
 
 @pytest.fixture
@@ -49,9 +53,7 @@ def store(tmp_path: Path) -> ImageStore:
 
 def write(store: ImageStore, out: Path, settings: params.Segments, key: str = "key") -> dict[str, Any]:
     root = out.parent
-    return write_segments(
-        store, settings, out, checkpoint=root / "resume", key=key, name="small", root=root
-    )
+    return write_segments(store, settings, out, checkpoint=root / "resume", key=key, name="small", root=root)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -81,7 +83,7 @@ def test_goes_on_where_it_was_killed(
     store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(store, tmp_path / "whole", rules())
-    monkeypatch.setattr(segments, "SHARD_IMAGES", 2)
+    monkeypatch.setattr(segments, "PackWriter", partial(PackWriter, shard_bytes=1))
     real, seen = segments._segment, []
 
     def dies_at_the_fourth(*arguments: Any) -> Any:
@@ -95,14 +97,13 @@ def test_goes_on_where_it_was_killed(
         write(store, tmp_path / "killed", rules())
     assert not (tmp_path / "killed").exists()
     write(store, tmp_path / "killed", rules())
-    assert len(seen) == 4 + 3  # the two of the whole shard are not made again
+    assert len(seen) == 4 + 2  # those of the three whole shards are not made again
     assert content(tmp_path / "whole") == content(tmp_path / "killed")
 
 
 def test_another_key_begins_anew(store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "SHARD_IMAGES", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(segments, "write_pack", lambda *_: 1 / 0)
+        patch.setattr(PackWriter, "finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write(store, tmp_path / "out", rules(), "old")
     write(store, tmp_path / "out", rules(cut={"kind": "count", "count": 2}), "new")
@@ -118,7 +119,7 @@ def test_the_user_s_contours_decide(store: ImageStore, tmp_path: Path) -> None:
         cv2.imwrite(str(path), contour)
     level = {"kind": "level", "level": 0.2}
     flat = {"kind": "mean_boundary", "oriented": False}
-    files = rules(contours={"kind": "files", "folder": "contours"}, hierarchy=flat, cut=level)
+    files = rules(contours={"kind": "files", "path": "contours"}, hierarchy=flat, cut=level)
     write(store, tmp_path / "out", files)
     ids = Pack(tmp_path / "out").read(7)
     assert ids.max() == 1
@@ -144,5 +145,3 @@ def test_a_network_s_contours(store: ImageStore, tmp_path: Path, monkeypatch: py
     assert write(store, tmp_path / "out", hed)["images"] == 5
     threads = torch.get_num_threads()
     assert threads == 1
-    assert hed.files == ("hed.safetensors",)
-    assert rules().files == ()

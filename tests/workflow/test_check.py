@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -156,8 +157,12 @@ def test_a_list_of_images_is_looked_for_before_anything_runs(repository: Path) -
 
 def test_labels_of_the_user_are_looked_for_before_anything_runs(repository: Path) -> None:
     add_semantic(repository)
-    for table, name, folder in (("own_scribbles", "drawn", "drawn"), ("own_maps", "mine", "mine")):
-        missing = rf"{table}\.{name}\.path: 'data/{folder}' does not exist.*put it there"
+    for key, folder in (
+        ("file_segments.drawn.contours.path", "contours"),
+        ("own_scribbles.drawn.path", "drawn"),
+        ("own_maps.mine.path", "mine"),
+    ):
+        missing = rf"{re.escape(key)}: 'data/{folder}' does not exist.*put it there"
         with pytest.raises(UserError, match=missing) as caught:
             check(repository)
         assert "\n" not in str(caught.value)
