@@ -47,6 +47,10 @@ class Layout:
         """The images without labels, of a label set with masks of a part of the images."""
         return self.labels(name).with_name("unlabelled.json")
 
+    def segments(self, name: str) -> Path:
+        """A pack of region ids of the training images."""
+        return self.data / "segments" / name
+
     def backbone(self, name: str) -> Path:
         return self.data / "backbones" / name
 
