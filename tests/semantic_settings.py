@@ -129,6 +129,11 @@ def inference(**changes: Any) -> params.SemanticInference:
     return params.SemanticInference.model_validate(values | changes)
 
 
+def walk(**changes: Any) -> params.RandomWalk:
+    values: dict[str, Any] = {"stride": 8, "sharpness": 5.0, "power": 20, "squarings": 2}
+    return params.RandomWalk.model_validate(values | changes)
+
+
 def retrieval(**changes: Any) -> params.Retrieval:
     values: dict[str, Any] = {
         "grid": 4,

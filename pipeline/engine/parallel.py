@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
 import cv2
@@ -24,6 +25,7 @@ from pipeline.params import Executor
 
 T = TypeVar("T")
 R = TypeVar("R")
+T_co = TypeVar("T_co", covariant=True)
 
 HERE = Executor(address="")
 ALONE_SECONDS = 0.5  # about what it takes to start a process
@@ -39,18 +41,26 @@ class _Future(Protocol):
     def cancel(self) -> object: ...
 
 
+class Items(Protocol[T_co]):
+    """As many items as its length says: a list, or what makes each one when it is asked for."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[T_co]: ...
+
+
 Workers = tuple[Callable[[Sequence[Any]], _Future], Callable[[], int]]  # hand over a batch; how many work
 
 
 def map_images(
     function: Callable[[T], R],
-    items: Sequence[T],
+    items: Items[T],
     processes: int,
     description: str,
     executor: Executor = HERE,
 ) -> Iterator[R]:
     """Yield function(item) for every item, in order, while a progress bar runs.
 
+    items: gone through once, in this process, a few batches ahead of the results.
     processes: 1 calls in this process; more start that many, each with one thread, unless all is done before
     they would have started.  executor: with an address, the workers of a Dask cluster take the place of the
     processes.  `function` and the items must then be picklable: a function at the top level of a module, or
@@ -66,25 +76,26 @@ def map_images(
 
 
 def _results(
-    function: Callable[[T], R], items: Sequence[T], processes: int, description: str, executor: Executor
+    function: Callable[[T], R], items: Items[T], processes: int, description: str, executor: Executor
 ) -> Iterator[R]:
     work: Callable[[Sequence[T]], tuple[list[R], float]] = partial(_calculate, function)
     workers: AbstractContextManager[Workers]
+    left = iter(items)
     if executor.address:
         workers = cluster(work, executor.address)
     else:
         started = time.monotonic()
-        for index, item in enumerate(items):
+        for item in left:
             if processes > 1 and time.monotonic() - started > ALONE_SECONDS:
-                items = items[index:]
+                left = chain([item], left)
                 break
             yield function(item)
         else:
             return
         workers = _pool(work, min(processes, len(items)), _module(function), description)
-    if items:
+    if len(items):
         with workers as (submit, count):
-            yield from _in_order(submit, count, items)
+            yield from _in_order(submit, count, left)
 
 
 def _calculate(function: Callable[[T], R], batch: Sequence[T]) -> tuple[list[R], float]:
@@ -94,16 +105,17 @@ def _calculate(function: Callable[[T], R], batch: Sequence[T]) -> tuple[list[R],
 
 
 def _in_order(
-    submit: Callable[[Sequence[T]], _Future], count: Callable[[], int], items: Sequence[T]
+    submit: Callable[[Sequence[T]], _Future], count: Callable[[], int], items: Iterator[T]
 ) -> Iterator[Any]:
     """The results of all items; batches grow or shrink to what takes BATCH_SECONDS."""
     under_way: deque[_Future] = deque()
-    start, size, ahead = 0, 1, BATCHES_AHEAD
+    size, ahead, more = 1, BATCHES_AHEAD, True
     try:
-        while start < len(items) or under_way:
-            if start < len(items) and len(under_way) < ahead:
-                under_way.append(submit(items[start : start + size]))
-                start += size
+        while more or under_way:
+            if more and len(under_way) < ahead:
+                batch = list(islice(items, size))
+                if more := bool(batch):
+                    under_way.append(submit(batch))
                 continue
             results, seconds = under_way[0].result()
             under_way.popleft()

@@ -30,7 +30,17 @@ from pipeline.params.runs import TAUGHT, check_run, check_teacher
 from pipeline.params.segments import BuiltInSegments, FileSegments, Segments
 from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder, VocSbdFolder
 from pipeline.params.semantic_labels import Paint, PartialMapFolder, ScribbleFolder, WeakLabels
+from pipeline.params.semantic_networks import PixelEmbedding
 from pipeline.params.semantic_rows import check_semantic_rows
+from pipeline.params.semantic_runs import (
+    ClassifierRun,
+    Embedding,
+    SemanticMethod,
+    SemanticPredict,
+    SemanticRun,
+    SpreadCamLabels,
+    SpreadLabels,
+)
 from pipeline.params.starts import Backbone, Start, WeightFile
 
 Dataset = Shapes | CocoFolder | CityscapesFolder | VocFolder | VocSbdFolder | MapFolder | DensePoseFolder
@@ -47,6 +57,8 @@ LABEL_TABLES = (  # whose rows are folders of labels/
     "own_maps",
     "tag_cam_labels",
     "box_cam_labels",
+    "spread_labels",
+    "spread_cam_labels",
 )
 TEACHER = ".teacher"  # ends the name of a row that shows a run's teacher; no name of a run has a dot
 
@@ -77,6 +89,14 @@ class Params(Section):
     refined_cams: dict[Name, RefinedCams]
     tag_cam_labels: dict[Name, TagCamLabels]
     box_cam_labels: dict[Name, BoxCamLabels]
+    semantic_models: dict[Name, PixelEmbedding]
+    semantic_methods: dict[Name, SemanticMethod]
+    embeddings: dict[Name, Embedding]
+    spread_labels: dict[Name, SpreadLabels]
+    spread_cam_labels: dict[Name, SpreadCamLabels]
+    classifiers: dict[Name, ClassifierRun]
+    semantic_runs: dict[Name, SemanticRun]
+    semantic_predict: SemanticPredict
     models: dict[Name, Model]
     methods: dict[Name, Method]
     pseudo_labels: dict[Name, PseudoLabels]
@@ -103,7 +123,9 @@ class Params(Section):
         self._check_names(*LABEL_TABLES)
         self._check_names("segments", "file_segments")
         self._check_names("cams", "refined_cams")
-        self._check_names("runs", "distilled", "baselines", "sam")
+        self._check_names(
+            "runs", "distilled", "baselines", "sam", "embeddings", "classifiers", "semantic_runs"
+        )
         for name, run in self.runs.items():
             check_run(self, f"runs.{name}", run)
         for name, distilled in self.distilled.items():
@@ -159,6 +181,16 @@ class Params(Section):
     def cam_labels(self) -> dict[str, TagCamLabels | BoxCamLabels]:
         """All label sets made of such maps."""
         return {**self.tag_cam_labels, **self.box_cam_labels}
+
+    @property
+    def spread(self) -> dict[str, SpreadLabels | SpreadCamLabels]:
+        """All label sets that an embedding spreads."""
+        return {**self.spread_labels, **self.spread_cam_labels}
+
+    @property
+    def semantic_trained(self) -> dict[str, ClassifierRun | SemanticRun]:
+        """All rows of the comparison in the semantic task, in the order of params.yaml."""
+        return {**self.classifiers, **self.semantic_runs}
 
     @property
     def partial(self) -> dict[str, Split | SplitList]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipeline.params.base import Count, Positive, Section, Seed, Share
 
-SemanticKind = Literal["tags", "boxes", "points", "scribbles", "pixels", "cam_tags", "cam_boxes"]
+SemanticKind = Literal["tags", "boxes", "points", "scribbles", "pixels", "cam_tags", "cam_boxes", "spread"]
 
 
 class Paint(Section):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.params.cams import BoxCamLabels, RefinedCams, TagCamLabels
 from pipeline.params.references import known
+from pipeline.params.semantic_methods import Spml
+from pipeline.params.semantic_runs import SemanticRow, SpreadCamLabels, SpreadLabels
 from pipeline.params.starts import WeightFile
 
 if TYPE_CHECKING:
@@ -43,6 +45,25 @@ def check_semantic_rows(params: Params) -> None:
     for name, of_boxes in params.box_cam_labels.items():
         _check_cam_labels(params, f"box_cam_labels.{name}", of_boxes)
         _check_boxes(params, f"box_cam_labels.{name}.boxes", of_boxes.boxes)
+    _check_embeddings(params)
+    for name, spread in params.spread_labels.items():
+        _check_spread(params, f"spread_labels.{name}", spread)
+    for name, from_cams in params.spread_cam_labels.items():
+        _check_spread_cams(params, f"spread_cam_labels.{name}", from_cams)
+    _check_classifiers(params)
+    _check_semantic_runs(params)
+
+
+def label_sources(params: Params, labels: str) -> set[str]:
+    """The label set of the semantic task and all those that it was made of."""
+    if labels in params.cam_labels:
+        row = params.cam_labels[labels]
+        return {labels, row.labels} | ({row.boxes} if isinstance(row, BoxCamLabels) else set())
+    if labels in params.spread:
+        spread = params.spread[labels]
+        own = {labels} | label_sources(params, spread.labels)
+        return own | label_sources(params, params.embeddings[spread.embedding].labels)
+    return {labels}
 
 
 def _check_maps(params: Params, key: str, split: str) -> None:
@@ -73,7 +94,9 @@ def _check_cam_labels(params: Params, key: str, row: TagCamLabels | BoxCamLabels
     _check_same_tags(params, f"{key}.labels", row)
 
 
-def _check_same_tags(params: Params, key: str, row: RefinedCams | TagCamLabels | BoxCamLabels) -> None:
+def _check_same_tags(
+    params: Params, key: str, row: RefinedCams | TagCamLabels | BoxCamLabels | SpreadCamLabels
+) -> None:
     tags = params.all_cams[row.cams].labels
     if row.labels != tags:
         raise ValueError(f"{key}: {row.cams} are maps of {tags}, not of {row.labels}")
@@ -85,3 +108,114 @@ def _check_boxes(params: Params, key: str, boxes: str) -> None:
     row = tables[boxes]
     if row.kind != "boxes" or row.split != "train":
         raise ValueError(f"{key}: {boxes} holds {row.kind} of {row.split}, and boxes of train are needed")
+
+
+def _check_embeddings(params: Params) -> None:
+    for name, row in params.embeddings.items():
+        key = f"embeddings.{name}"
+        _check_settings(params, f"{key}.settings", row.settings, "spml")
+        known(f"{key}.model", row.model, params.semantic_models)
+        _check_partial(params, f"{key}.labels", row.labels)
+        _check_start(params, f"{key}.backbone", row.backbone, params.semantic_models[row.model].backbone)
+
+
+def _check_settings(
+    params: Params, key: str, settings: str, kind: Literal["spml", "pixel_classifier", "supervised_semantic"]
+) -> None:
+    known(key, settings, params.semantic_methods)
+    found = params.semantic_methods[settings].kind
+    if found != kind:
+        raise ValueError(f"{key}: {settings} configures {found}, and {kind} is needed")
+
+
+def _check_partial(params: Params, key: str, labels: str) -> None:
+    """The labels must be partial label maps of train, as annotations give them."""
+    tables = {**params.weak_labels, **params.own_scribbles, **params.own_maps, **params.cam_labels}
+    known(key, labels, tables)
+    if labels not in params.weak_labels:
+        return
+    row = params.weak_labels[labels]
+    if row.split != "train":
+        raise ValueError(f"{key}: {labels} is of {row.split}; train on train")
+    if row.kind in ("tags", "boxes"):
+        raise ValueError(
+            f"{key}: {labels} holds {row.kind}, which are no label maps; make some of them in"
+            f" {'tag' if row.kind == 'tags' else 'box'}_cam_labels"
+        )
+
+
+def _check_spread(params: Params, key: str, row: SpreadLabels) -> None:
+    known(f"{key}.embedding", row.embedding, params.embeddings)
+    embedding = params.embeddings[row.embedding]
+    if row.labels != embedding.labels:
+        raise ValueError(
+            f"{key}.labels: {row.embedding} was trained on {embedding.labels}, not on {row.labels}"
+        )
+    if row.labels in params.tag_cam_labels:
+        raise ValueError(
+            f"{key}.labels: {row.labels} are made of tags, whose maps a row of spread_cam_labels spreads"
+        )
+    settings = params.semantic_methods[embedding.settings]
+    if isinstance(settings, Spml) and not settings.joint_classifier:
+        raise ValueError(
+            f"{key}.embedding: {row.embedding} has no classifier beside it; set joint_classifier: true in"
+            f" semantic_methods.{embedding.settings}"
+        )
+
+
+def _check_spread_cams(params: Params, key: str, row: SpreadCamLabels) -> None:
+    known(f"{key}.embedding", row.embedding, params.embeddings)
+    known(f"{key}.cams", row.cams, params.all_cams)
+    _check_same_tags(params, f"{key}.labels", row)
+    labels = params.embeddings[row.embedding].labels
+    if label_sources(params, labels) != {labels, row.labels}:
+        raise ValueError(
+            f"{key}.embedding: {row.embedding} was trained on {labels}, which is not made of the tags"
+            f" {row.labels} alone"
+        )
+
+
+def _check_classifiers(params: Params) -> None:
+    for name, row in params.classifiers.items():
+        key = f"classifiers.{name}"
+        _check_row(params, key, row)
+        _check_settings(params, f"{key}.settings", row.settings, "pixel_classifier")
+        known(f"{key}.embedding", row.embedding, params.embeddings)
+        known(f"{key}.labels", row.labels, params.spread)
+        seen = params.embeddings[row.embedding].labels
+        if seen not in label_sources(params, row.labels):
+            raise ValueError(
+                f"{key}.embedding: {row.embedding} was trained on {seen}, which {row.labels} is not made of"
+            )
+
+
+def _check_semantic_runs(params: Params) -> None:
+    for name, row in params.semantic_runs.items():
+        key = f"semantic_runs.{name}"
+        _check_row(params, key, row)
+        _check_settings(params, f"{key}.settings", row.settings, "supervised_semantic")
+        known(f"{key}.model", row.model, params.semantic_models)
+        tables = {**params.weak_labels, **params.own_maps}
+        known(f"{key}.labels", row.labels, tables)
+        labels = tables[row.labels]
+        split = getattr(labels, "split", "train")  # what people drew is of train
+        if labels.kind != "pixels" or split != "train":
+            raise ValueError(
+                f"{key}.labels: {row.labels} holds {labels.kind} of {split}, and pixels of train are needed"
+            )
+        _check_start(params, f"{key}.backbone", row.backbone, params.semantic_models[row.model].backbone)
+
+
+def _check_row(params: Params, key: str, row: SemanticRow) -> None:
+    if key.endswith(".none"):
+        raise ValueError("a run may not be called none: that word means no oracle")
+    if len(set(row.seeds)) != len(row.seeds):
+        raise ValueError(f"{key}.seeds names a seed twice")
+    if row.oracle == "none":
+        return
+    if row.oracle in params.trained:
+        raise ValueError(
+            f"{key}.oracle: the task of {row.oracle} is {params.trained[row.oracle].task}, and this row's is"
+            f" {row.task}"
+        )
+    known(f"{key}.oracle", row.oracle, params.semantic_trained)

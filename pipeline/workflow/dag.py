@@ -9,9 +9,13 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import UserError
 from pipeline.params import DATASETS, LABEL_TABLES, Params
+from pipeline.params.semantic_rows import label_sources
 
 # Stages that read masks and hand on something without: images alone, or boxes alone.
 _IMAGE_SOURCES = tuple(f"{table}@" for table in DATASETS)
+
+# Tables whose stages make label sets of the semantic task from all that is known of the images.
+_FROM_MASKS = ("labels", "weak_labels", "own_scribbles", "own_maps")
 
 _WITHOUT_SHAPES = ("tags", "boxes")  # kinds of weak labels
 
@@ -107,6 +111,15 @@ def semantic_stages(params: Params) -> dict[str, set[str]]:
         stages[f"tag_cam_labels@{name}"] = {of_tags.labels}
     for name, of_boxes in params.box_cam_labels.items():
         stages[f"box_cam_labels@{name}"] = {of_boxes.labels, of_boxes.boxes}
+    for name, embedding in params.embeddings.items():
+        stages[f"train_embeddings@{name}"] = label_sources(params, embedding.labels)
+    for name in params.spread:
+        table = "spread_labels" if name in params.spread_labels else "spread_cam_labels"
+        stages[f"{table}@{name}"] = label_sources(params, name) - {name}
+    for name, run in params.semantic_trained.items():
+        kind = "classifiers" if name in params.classifiers else "semantic"
+        names = label_sources(params, run.labels)
+        stages |= {f"train_{kind}@{name}": names, f"predict_{kind}@{name}": names}
     return stages
 
 
@@ -116,8 +129,8 @@ def find_leaks(dag: Dag, params: Params) -> list[str]:
     Supervision by boxes must reach no masks at all; by masks of a part of the images, those of its own label
     set alone, not even another part; by label sets of the semantic task, those alone.  Walks back from each
     training and prediction stage, and each labelling, over every file.  The walk ends at stages that turn
-    masks into what may be seen (`labels@` of another kind than masks, `splits@` and `weak_labels@` of the
-    own label set) or that pack images.
+    masks into what may be seen (`labels@` of another kind than masks; `splits@`, `weak_labels@` and what
+    people drew, of the own label set) or that pack images.
     """
     masks = mask_files(params)
     gates = {f"labels@{name}" for name, labels in params.labels.items() if labels.kind != "masks"}
@@ -138,7 +151,7 @@ def find_leaks(dag: Dag, params: Params) -> list[str]:
     sets = {f"{folder}/{name}" for table in LABEL_TABLES for name in getattr(params, table)}
     for start, names in semantic_stages(params).items():
         hidden = (masks | sets) - {f"{folder}/{name}" for name in names}
-        sources = {f"{table}@{name}" for table in ("labels", "weak_labels") for name in names}
+        sources = {f"{table}@{name}" for table in _FROM_MASKS for name in names}
         leaks += _walk(dag, start, hidden, sources, "labels that are not its own")
     return leaks
 

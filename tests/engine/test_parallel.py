@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,32 @@ def test_one_process_calls_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(map_images(lambda item: seen.append(item) or -item, [3, 1, 2], 1, "doing")) == [-3, -1, -2]
     assert seen == [3, 1, 2]
     assert "doing: 3/3 images" in capsys.readouterr().err
+
+
+class Made:
+    """Items that are made when they are asked for; it tells how many were."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.made = length, 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[float]:
+        for value in range(self.length):
+            self.made += 1
+            yield float(value)
+
+
+@pytest.mark.slow
+def test_items_are_made_a_few_batches_ahead_of_the_results(at_once: None) -> None:
+    items = Made(10_000)
+    results = map_images(math.sqrt, items, 2, "doing")
+    assert next(results) == 0.0
+    assert items.made < 1000
+    results.close()
+    assert list(map_images(math.sqrt, Made(101), 2, "doing")) == [math.sqrt(value) for value in range(101)]
+    assert list(map_images(math.sqrt, Made(0), 2, "doing")) == []
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.methods.cam.tag_labels import cams_row, refined_row
+from tests import semantic_settings
+from tests.methods.cam.tag_labels import CONFIDENT, cams_row, refined_row
 
 
 def copy_pipeline(root: Path, folder: Path) -> Path:
@@ -142,5 +143,62 @@ def add_semantic(repository: Path) -> None:
             }
         },
     }
-    for table, content in rows.items():
+    for table, content in (rows | _spml_rows()).items():
         edit(repository, f"\n{table}: {{}}", f"\n{table}: {json.dumps(content)}")
+
+
+def _spml_rows() -> dict[str, dict[str, dict[str, object]]]:
+    """SPML from points and from tags, and the oracle."""
+    methods = {
+        "embed": semantic_settings.spml(),
+        "classify": semantic_settings.classifier(),
+        "supervise": semantic_settings.supervised(),
+    }
+    network = {"model": "pyramid", "backbone": "shapes_pretrained"}
+    spread = {
+        "walk": semantic_settings.walk().model_dump(mode="json"),
+        "windows": semantic_settings.inference().model_dump(mode="json"),
+        "dense_crf": CONFIDENT.dense_crf.model_dump(mode="json"),
+        "processes": 1,
+        "threads": 1,
+    }
+    embedding = {"settings": "embed", "segments": "fine", "seed": 3, **network}
+    retrieval = semantic_settings.retrieval().model_dump(mode="json")
+    row = {"task": "semantic", "oracle": "all_pixels", "seeds": [0]}
+    return {
+        "semantic_models": {"pyramid": semantic_settings.pixel_embedding().model_dump(mode="json")},
+        "semantic_methods": {name: method.model_dump(mode="json") for name, method in methods.items()},
+        "embeddings": {
+            "of_points": {"labels": "mine", **embedding},
+            "of_tags": {"labels": "from_tags", **embedding},
+        },
+        "spread_labels": {"spread_points": {"embedding": "of_points", "labels": "mine", **spread}},
+        "spread_cam_labels": {
+            "spread_tags": {
+                "embedding": "of_tags",
+                "labels": "tags",
+                "cams": "plain",
+                "retrieval": retrieval,
+                **spread,
+            }
+        },
+        "classifiers": {
+            f"spml_{kind}": {
+                "title": f"SPML, {kind}",
+                "settings": "classify",
+                "embedding": f"of_{kind}",
+                "labels": f"spread_{kind}",
+                **row,
+            }
+            for kind in ("points", "tags")
+        },
+        "semantic_runs": {
+            "all_pixels": {
+                "title": "All pixels",
+                "settings": "supervise",
+                "labels": "pixels",
+                **network,
+                **row,
+            }
+        },
+    }

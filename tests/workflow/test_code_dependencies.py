@@ -170,6 +170,15 @@ NOT_RUN["tag_cam_labels"] = (
     "pipeline/structures.py",
 )
 NOT_RUN["box_cam_labels"] = NOT_RUN["tag_cam_labels"]
+NOT_RUN["train_embeddings"] = (
+    *NOT_RUN["train_cams"],
+    "pipeline/data/pack_writer.py",
+    "pipeline/labels/shards.py",
+    "pipeline/priors/crf.py",
+)
+NOT_RUN["train_classifiers"] = NOT_RUN["train_semantic"] = NOT_RUN["train_embeddings"]
+NOT_RUN["spread_labels"] = NOT_RUN["spread_cam_labels"] = NOT_RUN["train_cams"]
+NOT_RUN["predict_classifiers"] = NOT_RUN["predict_semantic"] = NOT_RUN["train_cams"]
 FOLDER_OF_MAPS = (
     "{folder: data/streets, train_list: a, val_list: b, classes: [road], background: false, ignore: [],"
     " processes: 1}"

@@ -363,11 +363,58 @@ def test_no_result_depends_on_where_it_is_calculated(root: Path) -> None:
     "stage",
     [
         *("baseline", "import_coco", "import_cityscapes", "import_voc", "import_maps", "import_densepose"),
-        *("paint", "weak_labels", "own_scribbles", "own_maps", "refined_cams", "cam_labels"),
+        *("paint", "weak_labels", "own_scribbles", "own_maps", "segments", "refined_cams", "cam_labels"),
+        *("spread_labels", "spread_cam_labels", "predict_semantic"),
     ],
 )
 def test_stages_of_images_pass_the_executor(root: Path, stage: str) -> None:
     assert "params.executor" in (root / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def semantic(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dag, Params]:
+    """The demo with a row in each table of the semantic task."""
+    folder = copy_pipeline(root, tmp_path_factory.mktemp("semantic"))
+    add_semantic(folder)
+    return read_dag(folder), load_params(folder / "params.yaml")
+
+
+def test_semantic_stages_see_their_own_labels(semantic: tuple[Dag, Params]) -> None:
+    dag, params = semantic
+    assert find_leaks(dag, params) == []
+    before = dependencies(dag)
+    assert "own_maps@mine" in before["train_embeddings@of_points"]
+    assert before["spread_labels@spread_points"] >= {"train_embeddings@of_points", "own_maps@mine"}
+    assert before["spread_cam_labels@spread_tags"] >= {"train_embeddings@of_tags", "cams@plain"}
+    assert "spread_labels@spread_points" in before["train_classifiers@spml_points"]
+    assert "train_classifiers@spml_points" in before["predict_classifiers@spml_points"]
+    assert before["train_semantic@all_pixels"] >= {"weak_labels@pixels", "backbones@shapes_pretrained"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "dep"),
+    [
+        ("train_embeddings@of_points", "data/demo/labels/pixels"),
+        ("train_embeddings@of_points", "data/demo/semantic/train"),
+        ("train_embeddings@of_tags", "data/demo/labels/mine"),
+        ("train_embeddings@of_tags", "data/demo/labels/boxes/labels.json"),
+        ("spread_labels@spread_points", "data/demo/labels/tags"),
+        ("spread_labels@spread_points", "data/demo/cams/plain"),
+        ("spread_cam_labels@spread_tags", "data/demo/labels/spread_points/maps"),
+        ("spread_cam_labels@spread_tags", "data/demo/models/of_points"),
+        ("train_classifiers@spml_points", "data/demo/labels/pixels"),
+        ("train_classifiers@spml_points", "data/demo/labels/spread_tags"),
+        ("train_classifiers@spml_tags", "data/demo/models/all_pixels"),
+        ("predict_classifiers@spml_points", "data/demo/semantic/val"),
+        ("predict_classifiers@spml_tags", "data/demo/models/spml_points"),
+        ("train_semantic@all_pixels", "data/demo/labels/mine"),
+        ("predict_semantic@all_pixels", "data/demo/semantic/val"),
+    ],
+)
+def test_labels_of_others_are_found(semantic: tuple[Dag, Params], stage: str, dep: str) -> None:
+    dag, params = semantic
+    leaks = find_leaks(with_dep(dag, stage, dep), params)
+    assert any(leak.startswith(f"{stage} can read labels that are not its own") for leak in leaks)
 
 
 def test_order_of_stages(dag: Dag) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.workflow.dag import Stage, read_dag
-from tests.workflow.repository import add_weight_file, copy_pipeline
+from tests.workflow.repository import add_semantic, add_weight_file, copy_pipeline
 
 KeyOf = Callable[[str], str]
 STAGES = (
@@ -25,8 +25,35 @@ STAGES = (
     "pseudo_labels@mal_masks",
     "backbones@shapes_pretrained",
     "weight_files@own",
+    "train_cams@plain",
+    "cams@plain",
+    "refined_cams@spread",
+    "train_embeddings@of_points",
+    "spread_labels@spread_points",
+    "spread_cam_labels@spread_tags",
+    "train_semantic@all_pixels",
+    "train_classifiers@spml_points",
+    "predict_semantic@all_pixels",
+    "predict_classifiers@spml_points",
 )
-SCRIPTS = {"weight_files": "backbones", "train_distilled": "train"}  # of stages that share one
+SCRIPTS = {  # of stages that share one
+    "weight_files": "backbones",
+    "train_distilled": "train",
+    "train_classifiers": "train_semantic",
+    "predict_classifiers": "predict_semantic",
+}
+WORK = (  # what a script calls with its key
+    "fit",
+    "write_pseudo_labels",
+    "write_backbone_start",
+    "train_cams",
+    "write_cams",
+    "refine_cams",
+    "train_semantic",
+    "spread_labels",
+    "spread_cam_labels",
+    "predict_label_maps",
+)
 INPUTS = (
     "data/demo/prepared/train/images.json",
     "data/demo/labels/boxes/labels.json",
@@ -38,6 +65,17 @@ INPUTS = (
     "data/demo/labels/masks_4/labels.json",
     "data/demo/labels/masks_4/unlabelled.json",
     "data/demo/models/mask2former_4/seed-0/model.safetensors",
+    "data/demo/prepared/val/images.json",
+    "data/demo/labels/tags/labels.json",
+    "data/demo/labels/mine/labels.json",
+    "data/demo/labels/pixels/labels.json",
+    "data/demo/labels/spread_points/labels.json",
+    "data/demo/segments/fine/pack.json",
+    "data/demo/cams/plain/pack.json",
+    "data/demo/models/of_points/seed-3/model.safetensors",
+    "data/demo/models/of_tags/seed-3/model.safetensors",
+    "data/demo/models/all_pixels/seed-0/model.safetensors",
+    "data/demo/models/spml_points/seed-0/model.safetensors",
 )
 
 
@@ -48,6 +86,7 @@ def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pipeline", "stages"):
         shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     add_weight_file(folder, "data/own.safetensors")
+    add_semantic(folder)
     for name in INPUTS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
@@ -80,12 +119,12 @@ def key_of(repository: Path, monkeypatch: pytest.MonkeyPatch) -> KeyOf:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         nothing = SimpleNamespace(open=lambda *_: None, read=lambda *_: None)
-        stand_ins: dict[str, Any] = {"ImageStore": nothing, "LabelFile": nothing}
+        stand_ins: dict[str, Any] = dict.fromkeys(("ImageStore", "LabelFile", "SemanticLabels"), nothing)
         stand_ins["build_training"] = lambda *_, **__: (None, None)
-        stand_ins |= dict.fromkeys(("fit", "write_pseudo_labels", "write_backbone_start"), work)
+        stand_ins |= dict.fromkeys(WORK, work)
         for attribute in stand_ins.keys() & vars(module).keys():
             monkeypatch.setattr(module, attribute, stand_ins[attribute])
-        option = "--run" if script.stem == "train" else "--name"
+        option = "--run" if script.stem in ("train", "train_semantic", "predict_semantic") else "--name"
         monkeypatch.setattr(sys, "argv", [str(script), option, name])
         with pytest.raises(_KeyIs) as caught:
             module.main()
@@ -126,9 +165,15 @@ def test_code_of_others_is_not_in_the_key(stage: str, repository: Path, key_of: 
         ("train@mean_teacher_4", "labels/masks_4/unlabelled.json"),
         ("train_distilled@guided_4", "labels/masks_4/unlabelled.json"),
         ("train_distilled@guided_4", "models/mask2former_4/seed-0/model.safetensors"),
+        ("train_embeddings@of_points", "segments/fine/pack.json"),
+        ("train_classifiers@spml_points", "models/of_points/seed-3/model.safetensors"),
+        ("train_classifiers@spml_points", "labels/spread_points/labels.json"),
+        ("spread_labels@spread_points", "labels/mine/labels.json"),
+        ("spread_cam_labels@spread_tags", "cams/plain/pack.json"),
+        ("predict_semantic@all_pixels", "models/all_pixels/seed-0/model.safetensors"),
     ],
 )
-def test_unlabelled_images_and_a_teacher_are_in_the_key(
+def test_what_a_stage_learns_from_is_in_the_key(
     stage: str, file: str, repository: Path, key_of: KeyOf
 ) -> None:
     before, path = key_of(stage), repository / "data" / "demo" / file

@@ -1,0 +1,219 @@
+"""What the stages of SPML's pseudo-labels do: spread labels by a trained embedding, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import params
+from pipeline.data.images import ImageStore
+from pipeline.data.label_codes import UNLABELLED
+from pipeline.data.pack_writer import PackWriter
+from pipeline.data.packs import Pack, encode_map
+from pipeline.engine.devices import reproducible
+from pipeline.engine.lock import discard, only_process
+from pipeline.engine.parallel import map_images
+from pipeline.errors import UserError
+from pipeline.files import replacing_folder, write_json
+from pipeline.labels.semantic_labels import SemanticLabels
+from pipeline.methods.cam.packs import full_size, open_maps, read_maps
+from pipeline.methods.cam.tags import check_images
+from pipeline.methods.semantic.bundle import load_semantic
+from pipeline.methods.semantic.inference import label_map
+from pipeline.methods.semantic.stage import check_classes
+from pipeline.methods.spml.inference import Memory, Retriever, emphasised
+from pipeline.methods.spml.pseudo_labels import PseudoLabeler, void_kept
+from pipeline.priors.crf import dense_crf
+from pipeline.weights import read_weights, save_tensors
+
+Pixels = NDArray[np.uint8]
+ScoresOf = Callable[[int, Pixels], Tensor]
+"""An image's id and its pixels (H, W, 3) to scores (C, H, W), 0 or more."""
+
+
+class _Scored(NamedTuple):
+    """An image with its scores (C, H, W), and the label map (H, W) whose void pixels are kept, if any."""
+
+    image_id: int
+    pixels: Pixels
+    scores: NDArray[np.float32]
+    labels: Pixels | None
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Images with their scores, each made when it is asked for."""
+
+    store: ImageStore
+    image_ids: list[int]
+    scores_of: ScoresOf
+    labels: SemanticLabels | None
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __iter__(self) -> Iterator[_Scored]:
+        for image_id in self.image_ids:
+            pixels = self.store.read(image_id)
+            scores = np.asarray(self.scores_of(image_id, pixels).float().cpu().numpy())
+            labels = self.labels.partial_map(image_id) if self.labels is not None else None
+            yield _Scored(image_id, pixels, scores, labels)
+
+
+def spread_labels(
+    row: params.SpreadLabels,
+    model: Path,
+    store: ImageStore,
+    labels: SemanticLabels,
+    out: Path,
+    *,
+    device: torch.device,
+    executor: params.Executor,
+    checkpoint: Path,
+    key: str,
+    name: str,
+) -> None:
+    """Write the label set `out` of pseudo-labels for points, scribbles or boxes (SPML's release).
+
+    What the classifier beside the embedding says of an image's own classes, walked, and a dense CRF; void
+    pixels of `labels` stay void.  model: folder of the trained SPML; checkpoint: a folder for this work
+    alone, from which one that was killed goes on to the same bytes, as long as `key` (a hash of all that
+    matters) is the same.  Raises UserError for files that do not fit each other.
+    """
+    networks, description = load_semantic(model, device)
+    check_classes(labels, description.classes, model)
+    check_images(labels, store)
+    labeler = PseudoLabeler(networks, row.walk, row.windows, len(labels.classes))
+
+    def scores_of(image_id: int, pixels: Pixels) -> Tensor:
+        return labeler.from_classifier(pixels, labels.partial_map(image_id))
+
+    with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
+        writer = PackWriter(labels.images, checkpoint, key)
+        images = _Images(store, writer.remaining, scores_of, labels)
+        _smooth(row, images, writer, executor, f"labels {name}")
+        _write(row, labels, writer, out)
+    discard(checkpoint)
+
+
+def spread_cam_labels(
+    row: params.SpreadCamLabels,
+    model: Path,
+    store: ImageStore,
+    labels: SemanticLabels,
+    cams: Path,
+    out: Path,
+    *,
+    device: torch.device,
+    executor: params.Executor,
+    checkpoint: Path,
+    key: str,
+    name: str,
+) -> None:
+    """Write the label set `out` of pseudo-labels for tags (SPML's release), in three parts.
+
+    Class activation maps, walked, and a dense CRF; a memory of all images' segments with the labels that
+    this gave; each image's classes by its nearest segments in there, and a dense CRF.  labels: the tags;
+    cams: pack of their maps; the rest as for `spread_labels`.  Each of the parts goes on after a kill.
+    """
+    networks, description = load_semantic(model, device)
+    check_classes(labels, description.classes, model)
+    check_images(labels, store)
+    if not labels.background:
+        problem = "have no background, which class activation maps tell from the classes"
+        raise UserError(labels.folder, "classes", problem, "label points or scribbles instead")
+    maps, classes = open_maps(cams, labels), len(labels.classes)
+    labeler = PseudoLabeler(networks, row.walk, row.windows, classes)
+    settings = description.settings
+    retriever = Retriever(
+        networks.embedding,
+        row.windows,
+        row.retrieval,
+        classes,
+        color_features=isinstance(settings, params.Spml) and settings.color_features,
+    )
+
+    def walked(image_id: int, pixels: Pixels) -> Tensor:
+        image = labels.images[image_id]
+        own = full_size(read_maps(maps, image_id, image.tags), (image.height, image.width))
+        if not image.tags:  # all is background
+            scores = torch.zeros(classes, *own.shape[1:])
+            scores[0] = 1
+            return scores
+        return labeler.from_cams(pixels, own, image.tags)
+
+    with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
+        first = checkpoint / "walked"
+        writer = PackWriter(labels.images, first, key)
+        images = _Images(store, writer.remaining, walked, None)
+        _smooth(row, images, writer, executor, f"walks of {name}")
+        writer.finish(first, {"classes": list(labels.classes)})
+        memory = _memory(retriever, store, Pack(first), checkpoint / f"memory-{key}.safetensors", device)
+
+        def retrieved(image_id: int, pixels: Pixels) -> Tensor:
+            scores = retriever.scores(pixels, memory)
+            return emphasised(scores, labels.images[image_id].tags, row.retrieval.floor)
+
+        writer = PackWriter(labels.images, checkpoint / "retrieved", key)
+        images = _Images(store, writer.remaining, retrieved, None)
+        _smooth(row, images, writer, executor, f"labels {name}")
+        _write(row, labels, writer, out)
+    discard(checkpoint)
+
+
+def _memory(retriever: Retriever, store: ImageStore, maps: Pack, path: Path, device: torch.device) -> Memory:
+    """The segments of all images with the labels in `maps`, from the file at `path` or written to it."""
+    if not path.exists():
+        made = retriever.memorise((store.read(image_id), maps.read(image_id)) for image_id in maps.ids)
+        save_tensors({"prototypes": made.prototypes, "labels": made.labels}, path)
+    state = read_weights(path)
+    return Memory(state["prototypes"].to(device), state["labels"].to(device))
+
+
+def _smooth(
+    row: params.SpreadLabels | params.SpreadCamLabels,
+    images: _Images,
+    writer: PackWriter,
+    executor: params.Executor,
+    what: str,
+) -> None:
+    label = partial(_label, row.dense_crf)
+    for image_id, data in map_images(label, images, row.processes, what, executor):
+        writer.add(image_id, data)
+
+
+def _label(settings: params.DenseCrf, image: _Scored) -> tuple[int, bytes]:
+    """The label map after a dense CRF.  An image without any score has no labels."""
+    if not image.scores.any():
+        made = np.full(image.pixels.shape[:2], UNLABELLED, np.uint8)
+    else:
+        made = label_map(dense_crf(image.pixels, as_probabilities(image.scores), settings))
+    return image.image_id, encode_map(made if image.labels is None else void_kept(made, image.labels))
+
+
+def as_probabilities(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores (C, H, W), 0 or more, divided by their sum over the classes; 1 / C where all are 0."""
+    total = scores.sum(axis=0, keepdims=True)
+    shares = np.divide(scores, total, out=np.full_like(scores, 1 / len(scores)), where=total > 0)
+    return np.asarray(shares, np.float32)
+
+
+def _write(
+    row: params.SpreadLabels | params.SpreadCamLabels, labels: SemanticLabels, writer: PackWriter, out: Path
+) -> None:
+    """labels.json, without what makes no difference to the labels, and maps/."""
+    made = row.model_dump(mode="json", exclude={"processes"})
+    info: dict[str, Any] = {"kind": "spread", "background": labels.background, "made": made}
+    images = [asdict(image) for image in labels.images.values()]
+    content = {"info": info, "classes": list(labels.classes), "images": images}
+    with replacing_folder(out) as temporary:
+        writer.finish(temporary / "maps", {"classes": list(labels.classes)})
+        write_json(temporary / "labels.json", content, indent=None)

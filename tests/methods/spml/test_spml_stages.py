@@ -1,0 +1,319 @@
+"""SPML's stages from labels to predictions: what they write, that it repeats, that a kill changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import params
+from pipeline.data.images import ImageStore
+from pipeline.data.label_codes import UNLABELLED, VOID
+from pipeline.data.pack_writer import PackWriter
+from pipeline.data.packs import Pack, encode_map, encode_scores, write_pack
+from pipeline.engine.lock import discard
+from pipeline.engine.parallel import HERE
+from pipeline.errors import UserError
+from pipeline.files import write_json
+from pipeline.labels.semantic_labels import SemanticLabels
+from pipeline.methods.semantic.bundle import load_semantic
+from pipeline.methods.semantic.inference import label_map
+from pipeline.methods.semantic.stage import predict_label_maps, train_semantic
+from pipeline.methods.spml.pseudo_labels import PseudoLabeler
+from pipeline.methods.spml.stage import as_probabilities, spread_cam_labels, spread_labels
+from pipeline.models.backbones import build_backbone
+from pipeline.priors.crf import dense_crf
+from pipeline.weights import save_tensors
+from tests import semantic_settings
+from tests.methods.cam.tag_labels import CONFIDENT
+
+CPU = torch.device("cpu")
+CLASSES = ["background", "red", "green"]
+COUNT = 6
+VOIDS = 40  # columns from here on are void in image 1's points
+SPREAD = {
+    "walk": semantic_settings.walk(),
+    "windows": semantic_settings.inference(),
+    "dense_crf": CONFIDENT.dense_crf,
+    "processes": 1,
+    "threads": 1,
+}
+POINTS = params.SpreadLabels.model_validate({"embedding": "points", "labels": "points", **SPREAD})
+TAGS = params.SpreadCamLabels.model_validate(
+    {
+        "embedding": "points",
+        "labels": "tags",
+        "cams": "cams",
+        "retrieval": semantic_settings.retrieval(),
+        **SPREAD,
+    }
+)
+PREDICT = params.SemanticPredict.model_validate(
+    {
+        **semantic_settings.inference(scales=(0.5, 1.0)).model_dump(),
+        "dense_crf": CONFIDENT.dense_crf,
+        "processes": 1,
+        "threads": 1,
+    }
+)
+
+
+class Made:
+    """A folder with images and labels, and the stages in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        semantic_settings.write_scenes(folder, COUNT)
+        self.store = ImageStore.open(folder / "images")
+        self.start = folder / "backbone.safetensors"
+        torch.manual_seed(0)
+        backbone = build_backbone("small", frozen_stages=0, frozen_batchnorm=False)
+        save_tensors(backbone.network.state_dict(), self.start)
+        partial, cams = Pack(folder / "partial"), []
+        maps = {index: partial.read(index) for index in partial.ids}
+        maps[1][:, VOIDS:] = VOID
+        write_pack(folder / "points" / "maps", ((key, encode_map(own)) for key, own in maps.items()), {})
+        shutil.copytree(folder / "full", folder / "pixels" / "maps")
+        for index in range(1, COUNT + 1):
+            found = semantic_settings.scene(index)[1] > 0
+            cams.append((index, encode_scores(found[None].astype(np.float16))))
+        write_pack(folder / "cams", cams, {"classes": CLASSES, "stride": 1})
+        for kind in ("points", "pixels", "tags"):
+            self.describe(kind, CLASSES)
+
+    def describe(self, kind: str, classes: list[str], background: bool = True) -> None:
+        images = [
+            {"id": i, "file_name": f"{i}.png", "width": 64, "height": 48, "tags": [2 - i % 2]}
+            for i in range(1, COUNT + 1)
+        ]
+        info = {"kind": kind, "background": background}
+        write_json(self.folder / kind / "labels.json", {"info": info, "classes": classes, "images": images})
+
+    def labels(self, name: str) -> SemanticLabels:
+        return SemanticLabels.open(self.folder / name)
+
+    def train(self, out: str, settings: params.SemanticMethod, labels: str) -> None:
+        """With what the kind of the settings needs."""
+        classifies = settings.kind == "pixel_classifier"
+        checkpoint = self.folder / f"checkpoint-{out}"
+        train_semantic(
+            settings,
+            semantic_settings.pixel_embedding(),
+            self.store,
+            self.labels(labels),
+            self.folder / out,
+            start=None if classifies else self.start,
+            embedding=self.folder / "embedding" if classifies else None,
+            regions=self.folder / "regions" if settings.kind == "spml" else None,
+            seed=3,
+            checkpoint=checkpoint,
+            key="key",
+            name=out,
+        )
+        discard(checkpoint)
+
+    def embed(self, out: str = "embedding") -> None:
+        self.train(out, semantic_settings.spml({"steps": 12, "batch_size": 2}), "points")
+
+    def classify(self, out: str = "classifier") -> None:
+        self.train(out, semantic_settings.classifier({"steps": 4, "batch_size": 2}), "spread")
+
+    def spread(self, out: str = "spread") -> None:
+        spread_labels(
+            POINTS,
+            self.folder / "embedding",
+            self.store,
+            self.labels("points"),
+            self.folder / out,
+            device=CPU,
+            executor=HERE,
+            checkpoint=self.folder / "checkpoint-spread",
+            key="key",
+            name="spread",
+        )
+
+    def spread_cams(self, out: str = "spread_cams") -> None:
+        spread_cam_labels(
+            TAGS,
+            self.folder / "embedding",
+            self.store,
+            self.labels("tags"),
+            self.folder / "cams",
+            self.folder / out,
+            device=CPU,
+            executor=HERE,
+            checkpoint=self.folder / "checkpoint-spread-cams",
+            key="key",
+            name="spread_cams",
+        )
+
+    def predict(self, out: str = "predictions") -> None:
+        predict_label_maps(
+            self.folder / "classifier",
+            self.store,
+            PREDICT,
+            self.folder / out,
+            device=CPU,
+            executor=HERE,
+            checkpoint=self.folder / "checkpoint-predict",
+            key="key",
+            name="predictions",
+        )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    made = Made(tmp_path_factory.mktemp("spml"))
+    for stage in (made.embed, made.spread, made.spread_cams, made.classify, made.predict):
+        stage()
+    made.train("oracle", semantic_settings.supervised({"steps": 2, "batch_size": 2}), "pixels")
+    return made
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("name", ["embedding", "classifier", "oracle"])
+def test_trained_networks_load_again(made: Made, name: str) -> None:
+    networks, description = load_semantic(made.folder / name, CPU)
+    assert description.classes == CLASSES
+    assert not networks.training
+    assert json.loads((made.folder / name / "model.json").read_text())["train_images"] == COUNT
+
+
+def test_the_classifier_keeps_the_embedding(made: Made) -> None:
+    embedding, _ = load_semantic(made.folder / "embedding", CPU)
+    classifier, _ = load_semantic(made.folder / "classifier", CPU)
+    trained = embedding.embedding.state_dict()
+    for name, values in classifier.embedding.state_dict().items():
+        assert torch.equal(values, trained[name]), name
+
+
+@pytest.mark.parametrize("name", ["spread", "spread_cams"])
+def test_pseudo_labels_are_a_label_set(made: Made, name: str) -> None:
+    labels = made.labels(name)
+    assert (labels.kind, labels.classes, labels.background) == ("spread", tuple(CLASSES), True)
+    assert labels.images == made.labels("tags").images
+    for index in range(2, COUNT + 1):
+        assert set(np.unique(labels.partial_map(index))) <= {0, 2 - index % 2}
+    info = json.loads((made.folder / name / "labels.json").read_text())["info"]
+    assert "processes" not in info["made"]
+
+
+def test_points_are_spread_as_the_recipe_says(made: Made) -> None:
+    networks, _ = load_semantic(made.folder / "embedding", CPU)
+    labeler = PseudoLabeler(networks, POINTS.walk, POINTS.windows, len(CLASSES))
+    for index in (2, 3):
+        pixels = made.store.read(index)
+        scores = labeler.from_classifier(pixels, made.labels("points").partial_map(index)).numpy()
+        expected = label_map(dense_crf(pixels, as_probabilities(scores), POINTS.dense_crf))
+        np.testing.assert_array_equal(made.labels("spread").partial_map(index), expected)
+
+
+def test_void_pixels_stay_void(made: Made) -> None:
+    values = made.labels("spread").partial_map(1)
+    assert (values[:, VOIDS:] == VOID).all()
+    assert (values[:, :VOIDS] < len(CLASSES)).all()
+
+
+def test_predictions_are_two_packs_of_all_images(made: Made) -> None:
+    for pack in (Pack(made.folder / "predictions" / name) for name in ("maps", "maps_crf")):
+        assert pack.about == {"classes": CLASSES}
+        assert pack.ids == list(range(1, COUNT + 1))
+        assert all(pack.read(index).shape == (48, 64) for index in pack.ids)
+        assert all(pack.read(index).max() < len(CLASSES) for index in pack.ids)
+
+
+def test_all_of_it_repeats(made: Made) -> None:
+    for name, stage in (
+        ("embedding", made.embed),
+        ("spread", made.spread),
+        ("spread_cams", made.spread_cams),
+        ("classifier", made.classify),
+        ("predictions", made.predict),
+    ):
+        stage(f"{name}-again")
+        assert contents(made.folder / f"{name}-again") == contents(made.folder / name)
+    assert not list(made.folder.glob("checkpoint-*")), "resume points of finished work are gone"
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("spread", 0),
+        ("spread", 4),
+        ("spread_cams", 3),
+        ("spread_cams", COUNT),
+        ("spread_cams", COUNT + 2),
+        ("predictions", 5),
+    ],
+)
+def test_killed_work_goes_on_to_the_same_bytes(
+    made: Made, monkeypatch: pytest.MonkeyPatch, name: str, after: int
+) -> None:
+    """Every array in a shard of its own, and a kill once `after` of them are stored."""
+    original, small = PackWriter.add, PackWriter.__init__
+    added: list[int] = []
+
+    def add(self: PackWriter, image_id: int, data: bytes) -> None:
+        if len(added) == after:
+            raise KeyboardInterrupt
+        added.append(image_id)
+        original(self, image_id, data)
+
+    def count(self: PackWriter, image_id: int, data: bytes) -> None:
+        again.append(image_id)
+        original(self, image_id, data)
+
+    def init(self: PackWriter, ids: object, resume: Path, key: str) -> None:
+        small(self, ids, resume, key, shard_bytes=1)  # type: ignore[arg-type]
+
+    again: list[int] = []
+    run = {"spread": made.spread, "spread_cams": made.spread_cams, "predictions": made.predict}[name]
+    monkeypatch.setattr(PackWriter, "__init__", init)
+    with monkeypatch.context() as killer:
+        killer.setattr(PackWriter, "add", add)
+        with pytest.raises(KeyboardInterrupt):
+            run("killed")
+    assert not (made.folder / "killed").exists(), "nothing half written"
+    with monkeypatch.context() as counter:
+        counter.setattr(PackWriter, "add", count)
+        run("killed")
+    assert contents(made.folder / "killed") == contents(made.folder / name)
+    assert len(added) + len(again) == COUNT * (1 if name == "spread" else 2), "nothing is stored twice"
+    shutil.rmtree(made.folder / "killed")
+
+
+def test_an_image_without_labels_has_no_pseudo_labels(made: Made, tmp_path: Path) -> None:
+    own = Made(tmp_path)
+    shutil.rmtree(tmp_path / "points" / "maps")
+    nothing = encode_map(np.full((48, 64), UNLABELLED, np.uint8))
+    write_pack(tmp_path / "points" / "maps", ((index, nothing) for index in range(1, COUNT + 1)), {})
+    shutil.copytree(made.folder / "embedding", tmp_path / "embedding")
+    own.spread()
+    assert all((own.labels("spread").partial_map(i) == UNLABELLED).all() for i in range(1, COUNT + 1))
+
+
+def test_labels_of_other_classes_are_refused_in_one_line(made: Made, tmp_path: Path) -> None:
+    own = Made(tmp_path)
+    shutil.copytree(made.folder / "embedding", tmp_path / "embedding")
+    shutil.copytree(made.folder / "spread", tmp_path / "spread")
+    for kind in ("points", "tags", "spread"):
+        own.describe(kind, ["background", "red", "blue"])
+    for stage in (own.spread, own.spread_cams, own.classify):
+        with pytest.raises(UserError, match=r"classes: are not those of .*embedding") as caught:
+            stage()
+        assert "\n" not in str(caught.value)
+    own.describe("tags", CLASSES, background=False)
+    with pytest.raises(UserError, match="have no background"):
+        own.spread_cams()
+
+
+def test_scores_become_probabilities() -> None:
+    scores = np.array([[[0.0, 1.0, 0.2]], [[0.0, 0.0, 0.6]]], np.float32)
+    np.testing.assert_allclose(as_probabilities(scores), [[[0.5, 1.0, 0.25]], [[0.5, 0.0, 0.75]]])

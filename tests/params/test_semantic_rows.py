@@ -1,0 +1,99 @@
+"""What rows of embeddings, pseudo-labels and semantic runs are refused, each in one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.params.semantic_rows import label_sources
+from pipeline.params_file import load_params
+from tests.workflow.repository import add_semantic
+
+
+@pytest.fixture(scope="module")
+def content(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The demo's params with a row in each table of the semantic task."""
+    folder = tmp_path_factory.mktemp("params")
+    text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    add_semantic(folder)
+    values: dict[str, Any] = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    return values
+
+
+def loaded(content: dict[str, Any], folder: Path) -> Params:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return load_params(path)
+
+
+def test_label_sources_lead_to_what_people_gave(content: dict[str, Any], tmp_path: Path) -> None:
+    params = loaded(content, tmp_path)
+    assert label_sources(params, "mine") == {"mine"}
+    assert label_sources(params, "from_boxes") == {"from_boxes", "tags", "boxes"}
+    assert label_sources(params, "spread_points") == {"spread_points", "mine"}
+    assert label_sources(params, "spread_tags") == {"spread_tags", "tags", "from_tags"}
+    assert list(params.semantic_trained) == ["spml_points", "spml_tags", "all_pixels"]
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "expected"),
+    [
+        ("embeddings.of_points", {"settings": "classify"}, "classify configures pixel_classifier, and spml"),
+        ("embeddings.of_points", {"model": "other"}, "'other' is not defined; defined are pyramid"),
+        ("embeddings.of_points", {"labels": "tags"}, "tags holds tags, which are no label maps"),
+        ("embeddings.of_points", {"labels": "spread_points"}, "'spread_points' is not defined"),
+        ("embeddings.of_points", {"backbone": "other"}, "backbone: 'other' is not defined"),
+        ("semantic_models.pyramid", {"backbone": "resnet50", "head": "deeplab"}, "is for small, and the"),
+        ("semantic_methods.embed", {"joint_classifier": False}, "of_points has no classifier beside it"),
+        ("spread_labels.spread_points", {"embedding": "other"}, "embedding: 'other' is not defined"),
+        ("spread_labels.spread_points", {"labels": "pixels"}, "of_points was trained on mine, not on pixels"),
+        (
+            "spread_labels.spread_points",
+            {"embedding": "of_tags", "labels": "from_tags"},
+            "from_tags are made of tags, whose maps a row of spread_cam_labels spreads",
+        ),
+        ("spread_cam_labels.spread_tags", {"cams": "other"}, "cams: 'other' is not defined"),
+        ("spread_cam_labels.spread_tags", {"labels": "pixels"}, "plain are maps of tags, not of pixels"),
+        ("spread_cam_labels.spread_tags", {"embedding": "of_points"}, "which is not made of the tags tags"),
+        ("classifiers.spml_tags", {"settings": "supervise"}, "supervise configures supervised_semantic"),
+        ("classifiers.spml_tags", {"labels": "from_tags"}, "labels: 'from_tags' is not defined"),
+        (
+            "classifiers.spml_tags",
+            {"labels": "spread_points"},
+            "of_tags was trained on from_tags, which spread_points is not made of",
+        ),
+        ("classifiers.spml_tags", {"oracle": "boxinst"}, "the task of boxinst is instances, and this row's"),
+        ("classifiers.spml_tags", {"oracle": "other"}, "oracle: 'other' is not defined"),
+        ("classifiers.spml_tags", {"seeds": [1, 1]}, "seeds names a seed twice"),
+        ("semantic_runs.all_pixels", {"settings": "embed"}, "embed configures spml"),
+        ("semantic_runs.all_pixels", {"labels": "mine"}, "mine holds points of train, and pixels of train"),
+        ("semantic_runs.all_pixels", {"labels": "tags"}, "tags holds tags of train, and pixels of train"),
+        ("semantic_predict", {"crop": 50}, "semantic_predict.crop"),
+    ],
+)
+def test_rows_that_do_not_fit_are_one_line(
+    content: dict[str, Any], tmp_path: Path, row: str, changes: dict[str, Any], expected: str
+) -> None:
+    table, _, name = row.partition(".")
+    values = {**content[table][name], **changes} if name else {**content[table], **changes}
+    changed = {**content, table: {**content[table], name: values} if name else values}
+    with pytest.raises(UserError) as caught:
+        loaded(changed, tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert expected in message, message
+
+
+def test_names_of_what_writes_models_are_unique(content: dict[str, Any], tmp_path: Path) -> None:
+    changed = {
+        **content,
+        "embeddings": {**content["embeddings"], "boxinst": content["embeddings"]["of_tags"]},
+    }
+    with pytest.raises(UserError, match="boxinst is both in runs and in embeddings; rename one"):
+        loaded(changed, tmp_path)
