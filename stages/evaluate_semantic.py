@@ -4,17 +4,17 @@ from pipeline.data.packs import Pack
 from pipeline.errors import run_or_exit
 from pipeline.evaluation.semantic import evaluate_semantic, summarise_semantic
 from pipeline.files import write_json
-from pipeline.workflow.stage import open_stage, seeds_of
+from pipeline.workflow.stage import open_stage
 
 
 def main() -> None:
     params, layout, run = open_stage("--run")
-    truth, settings = Pack(layout.semantic("val")), params.evaluate_semantic
+    truth, settings = Pack(layout.semantic("val")), params.semantic_evaluate
     metrics, counts = {}, {}
-    for seed in seeds_of(params, run):
+    for seed in params.semantic_trained[run].seeds:
         maps, refined = (layout.predictions(run, seed) / name for name in ("maps", "maps_crf"))
         crf = Pack(refined) if refined.is_dir() else None
-        metrics[seed], counts[seed] = evaluate_semantic(truth, Pack(maps), crf, settings)
+        metrics[seed], counts[seed] = evaluate_semantic(truth, Pack(maps), crf, settings, params.executor)
         counts[seed].save(layout.evaluation(run, seed))
     write_json(layout.metrics(run), summarise_semantic(metrics, counts, settings))
 

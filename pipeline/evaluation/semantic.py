@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.data.packs import Pack
+from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
 from pipeline.evaluation.intervals import Floats, Weights, bootstrap, interval
 from pipeline.evaluation.results import defined, mean_metrics
@@ -30,19 +31,23 @@ FIGURES = ("mIoU", "boundary_mIoU", "mIoU_crf", "boundary_mIoU_crf", "crf_gain")
 
 
 def evaluate_semantic(
-    truth: Pack, plain: Pack, crf: Pack | None, settings: params.EvaluateSemantic
+    truth: Pack,
+    plain: Pack,
+    crf: Pack | None,
+    settings: params.EvaluateSemantic,
+    executor: params.Executor = HERE,
 ) -> tuple[Metrics, SemanticCounts]:
     """Evaluate one seed's label maps; returns its figures and the counts that the bootstrap needs.
 
     truth: label maps with `about` {"classes": names by index}; plain, crf: predicted maps without and with
-    a dense CRF.  Metrics: headline, images, pixels (those with ground truth), mIoU, mIoU_strict,
+    a dense CRF; executor: see map_images.  Metrics: headline, images, pixels (those with ground truth), mIoU, mIoU_strict,
     boundary_mIoU, pixel_accuracy, per_class {IoU, boundary_IoU: class -> figure}; crf {the same five} and
     crf_gain (mIoU with minus without) if there are refined maps; interval {figure: 95 % over images};
     not_computed: one line per class without ground truth.  Raises UserError as `count_images`, and for
     predictions of other classes.
     """
     names = _class_names(truth, [plain] if crf is None else [plain, crf])
-    counts = count_images(truth, plain, crf, settings.boundary_dilation, settings.processes)
+    counts = count_images(truth, plain, crf, settings.boundary_dilation, settings.processes, executor)
     metrics: Metrics = {
         "headline": "mIoU",
         "images": len(counts.image_ids),

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from pipeline.data.label_codes import VOID
 from pipeline.data.packs import Pack
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
 from pipeline.files import read_arrays, write_arrays
+from pipeline.params import Executor
 
 Labels = NDArray[np.uint8]  # (H, W) classes and codes
 Counted = NDArray[np.int64]
@@ -75,7 +76,7 @@ class SemanticCounts:
 
 
 def count_images(
-    truth: Pack, plain: Pack, crf: Pack | None, dilation: float, processes: int
+    truth: Pack, plain: Pack, crf: Pack | None, dilation: float, processes: int, executor: Executor = HERE
 ) -> SemanticCounts:
     """Count every image of `truth`, a pack of label maps (H, W) uint8 whose `about` names the classes.
 
@@ -86,7 +87,7 @@ def count_images(
     classes = len(truth.about["classes"])
     kinds = [plain] if crf is None else [plain, crf]
     work = partial(_count_image, truth=truth, kinds=kinds, classes=classes, dilation=dilation)
-    counted = list(map_images(work, truth.ids, processes, "label maps"))
+    counted = list(map_images(work, truth.ids, processes, "label maps", executor))
     made = [MapCounts(*arrays) for arrays in _stacked(counted, classes, len(kinds))]
     return SemanticCounts(np.asarray(truth.ids, dtype=np.int64), made[0], made[1] if len(made) > 1 else None)
 

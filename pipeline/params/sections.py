@@ -29,6 +29,7 @@ from pipeline.params.references import known
 from pipeline.params.runs import TAUGHT, check_run, check_teacher
 from pipeline.params.segments import BuiltInSegments, FileSegments, Segments
 from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder, VocSbdFolder
+from pipeline.params.semantic_evaluation import EvaluateSemantic
 from pipeline.params.semantic_labels import Paint, PartialMapFolder, ScribbleFolder, WeakLabels
 from pipeline.params.semantic_networks import PixelEmbedding
 from pipeline.params.semantic_rows import check_semantic_rows
@@ -97,6 +98,7 @@ class Params(Section):
     classifiers: dict[Name, ClassifierRun]
     semantic_runs: dict[Name, SemanticRun]
     semantic_predict: SemanticPredict
+    semantic_evaluate: EvaluateSemantic
     models: dict[Name, Model]
     methods: dict[Name, Method]
     pseudo_labels: dict[Name, PseudoLabels]

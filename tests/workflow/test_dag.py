@@ -371,14 +371,6 @@ def test_stages_of_images_pass_the_executor(root: Path, stage: str) -> None:
     assert "params.executor" in (root / "stages" / f"{stage}.py").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def semantic(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dag, Params]:
-    """The demo with a row in each table of the semantic task."""
-    folder = copy_pipeline(root, tmp_path_factory.mktemp("semantic"))
-    add_semantic(folder)
-    return read_dag(folder), load_params(folder / "params.yaml")
-
-
 def test_semantic_stages_see_their_own_labels(semantic: tuple[Dag, Params]) -> None:
     dag, params = semantic
     assert find_leaks(dag, params) == []

@@ -29,7 +29,7 @@ from pipeline.methods.semantic.build import build_semantic
 from pipeline.methods.semantic.bundle import Description, describe, load_semantic, save_semantic
 from pipeline.methods.semantic.inference import class_probabilities, label_map
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
-from pipeline.priors.crf import dense_crf
+from pipeline.priors.crf.inference import dense_crf
 
 CRF = "_crf"  # ends the name of a pack whose maps a dense CRF has smoothed
 

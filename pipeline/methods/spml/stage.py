@@ -31,7 +31,7 @@ from pipeline.methods.semantic.inference import label_map
 from pipeline.methods.semantic.stage import check_classes
 from pipeline.methods.spml.inference import Memory, Retriever, emphasised
 from pipeline.methods.spml.pseudo_labels import PseudoLabeler, void_kept
-from pipeline.priors.crf import dense_crf
+from pipeline.priors.crf.inference import dense_crf
 from pipeline.weights import read_weights, save_tensors
 
 Pixels = NDArray[np.uint8]
