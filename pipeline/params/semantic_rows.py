@@ -116,6 +116,7 @@ def _check_embeddings(params: Params) -> None:
         _check_settings(params, f"{key}.settings", row.settings, "spml")
         known(f"{key}.model", row.model, params.semantic_models)
         _check_partial(params, f"{key}.labels", row.labels)
+        known(f"{key}.segments", row.segments, params.all_segments)
         _check_start(params, f"{key}.backbone", row.backbone, params.semantic_models[row.model].backbone)
 
 

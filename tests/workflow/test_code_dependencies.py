@@ -174,7 +174,7 @@ NOT_RUN["train_embeddings"] = (
     *NOT_RUN["train_cams"],
     "pipeline/data/pack_writer.py",
     "pipeline/labels/shards.py",
-    "pipeline/priors/crf.py",
+    "pipeline/priors/crf",
 )
 NOT_RUN["train_classifiers"] = NOT_RUN["train_semantic"] = NOT_RUN["train_embeddings"]
 NOT_RUN["spread_labels"] = NOT_RUN["spread_cam_labels"] = NOT_RUN["train_cams"]

@@ -25,6 +25,8 @@ STAGES = (
     "pseudo_labels@mal_masks",
     "backbones@shapes_pretrained",
     "weight_files@own",
+    "segments@fine",
+    "file_segments@drawn",
     "train_cams@plain",
     "cams@plain",
     "refined_cams@spread",
@@ -38,6 +40,7 @@ STAGES = (
 )
 SCRIPTS = {  # of stages that share one
     "weight_files": "backbones",
+    "file_segments": "segments",
     "train_distilled": "train",
     "train_classifiers": "train_semantic",
     "predict_classifiers": "predict_semantic",
@@ -46,6 +49,7 @@ WORK = (  # what a script calls with its key
     "fit",
     "write_pseudo_labels",
     "write_backbone_start",
+    "write_segments",
     "train_cams",
     "write_cams",
     "refine_cams",
@@ -70,6 +74,7 @@ INPUTS = (
     "data/demo/labels/mine/labels.json",
     "data/demo/labels/pixels/labels.json",
     "data/demo/labels/spread_points/labels.json",
+    "data/contours/1.png",
     "data/demo/segments/fine/pack.json",
     "data/demo/cams/plain/pack.json",
     "data/demo/models/of_points/seed-3/model.safetensors",

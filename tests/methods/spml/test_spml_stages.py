@@ -26,7 +26,7 @@ from pipeline.methods.semantic.stage import predict_label_maps, train_semantic
 from pipeline.methods.spml.pseudo_labels import PseudoLabeler
 from pipeline.methods.spml.stage import as_probabilities, spread_cam_labels, spread_labels
 from pipeline.models.backbones import build_backbone
-from pipeline.priors.crf import dense_crf
+from pipeline.priors.crf.inference import dense_crf
 from pipeline.weights import save_tensors
 from tests import semantic_settings
 from tests.methods.cam.tag_labels import CONFIDENT
