@@ -46,7 +46,7 @@ def run(repository: Path, *command: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=1800,  # a hang, on a slow and busy machine too
     )
 
 

@@ -42,7 +42,8 @@ def evaluate_semantic(
     truth: label maps with `about` {"classes": names by index}; plain, crf: predicted maps without and with
     a dense CRF; executor: see map_images.  Metrics: headline, images, pixels (those with ground truth), mIoU,
     mIoU_strict, boundary_mIoU, pixel_accuracy, per_class {IoU, boundary_IoU: class -> figure}; crf {the same
-    five} and crf_gain (mIoU with minus without) if there are refined maps; interval {figure: 95 % over images};
+    five} and crf_gain (mIoU with minus without) if there are refined maps; interval {figure: 95 % over
+    images};
     not_computed: one line per class without ground truth.  Raises UserError as `count_images`, and for
     predictions of other classes.
     """
