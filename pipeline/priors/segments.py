@@ -18,7 +18,7 @@ from pipeline.engine.parallel import map_images
 from pipeline.errors import UserError
 from pipeline.labels.shards import Shards
 from pipeline.models.hed import load_hed
-from pipeline.priors.contours import ContourMap, built_in_contours, read_contours
+from pipeline.priors.contours import ContourMap, built_in_contours, gradient_contours, read_contours
 from pipeline.priors.hed_contours import hed_contours
 from pipeline.priors.oversegmentation import oversegment
 
@@ -76,6 +76,8 @@ def contours_of(
     match contours.kind:
         case "built_in":
             return built_in_contours(image, contours)
+        case "gradient":
+            return gradient_contours(image, contours)
         case "hed":
             return hed_contours(image, root / contours.path)
         case "files":

@@ -49,9 +49,7 @@ def store(tmp_path: Path) -> ImageStore:
 
 def write(store: ImageStore, out: Path, settings: params.Segments, key: str = "key") -> dict[str, Any]:
     root = out.parent
-    return write_segments(
-        store, settings, out, checkpoint=root / "resume", key=key, name="small", root=root
-    )
+    return write_segments(store, settings, out, checkpoint=root / "resume", key=key, name="small", root=root)
 
 
 def content(folder: Path) -> dict[str, bytes]:
