@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.params.base import Count, Positive, Section, Share
+from pipeline.params.base import Count, Positive, Rate, Section, Share
 
 
 class BuiltInContours(Section):
@@ -18,6 +18,13 @@ class BuiltInContours(Section):
     ]  # of colour and of texture per image: 24, or 12 for small images
     scales: Literal[1, 2, 3]  # discs of radius 5, then 10, then 20 pixels
     spectral: Share  # weight of the contours of the image's spectral clustering; 0 leaves that step out
+
+
+class GradientContours(Section):
+    """Steps of brightness and colour alone: for small images without texture, and as a baseline."""
+
+    kind: Literal["gradient"]
+    sigma: Rate  # pixels of the Gaussian whose slope is taken
 
 
 class HedContours(Section):
@@ -34,8 +41,9 @@ class ContourFiles(Section):
     path: str  # their folder
 
 
+ImageContours = Annotated[BuiltInContours | GradientContours, Field(discriminator="kind")]
 FileContours = Annotated[HedContours | ContourFiles, Field(discriminator="kind")]
-Contours = BuiltInContours | HedContours | ContourFiles
+Contours = BuiltInContours | GradientContours | HedContours | ContourFiles
 
 
 class MeanBoundary(Section):
@@ -100,7 +108,7 @@ class _OverSegmentation(Section):
 class BuiltInSegments(_OverSegmentation):
     """From the images alone."""
 
-    contours: BuiltInContours
+    contours: ImageContours
 
 
 class FileSegments(_OverSegmentation):

@@ -29,7 +29,7 @@ def contour_cues(image: NDArray[np.uint8], words: int, scales: int) -> dict[str,
     `scales` of them), `color-5`, `texture-5` and so on at half size or, for the last, a quarter of it; sides
     are rounded up.  words: how many words of colour and of texture an image has.
     """
-    lab = _lab(image)
+    lab = scaled_lab(image)
     half = halved(lab)
     palette = learn_words(half, words)
     filtered = halved(_texture(lab[0]))
@@ -55,8 +55,8 @@ def halved(maps: Floats) -> Floats:
     return np.stack([cv2.resize(values, size, interpolation=cv2.INTER_AREA) for values in maps])
 
 
-def _lab(image: NDArray[np.uint8]) -> Floats:
-    """(3, H, W) Lab, brightness in [0, 1]."""
+def scaled_lab(image: NDArray[np.uint8]) -> Floats:
+    """(3, H, W) float32 Lab of an RGB image, brightness in [0, 1] and colours about [-1.5, 1.5]."""
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     return np.ascontiguousarray(np.moveaxis(lab, 2, 0)) * _LAB_SCALES
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.errors import UserError
-from pipeline.priors.contour_cues import contour_cues
-from pipeline.priors.oriented import ORIENTATIONS, along_lines, directed
+from pipeline.priors.contour_cues import STEPS, contour_cues, scaled_lab
+from pipeline.priors.oriented import ORIENTATIONS, along_lines, directed, slopes
 from pipeline.priors.spectral import spectral_contours
 
 Floats = NDArray[np.float32]
@@ -77,6 +77,17 @@ def built_in_contours(image: NDArray[np.uint8], settings: params.BuiltInContours
     if settings.spectral:
         share = np.float32(settings.spectral)
         oriented = (1 - share) * oriented + share * spectral_contours(oriented.max(0))
+    return ContourMap(oriented.max(0), oriented)
+
+
+def gradient_contours(image: NDArray[np.uint8], settings: params.GradientContours) -> ContourMap:
+    """Steepness of brightness and colour together, 1 - exp(-10 steepness), of an (H, W, 3) uint8 RGB image.
+
+    On photographs far below `built_in_contours`; it takes a twentieth of the time, and follows the borders
+    of small objects more closely.
+    """
+    squares = sum(np.square(slopes(channel, settings.sigma)) for channel in scaled_lab(image))
+    oriented = np.asarray(1 - np.exp(-STEPS * np.sqrt(squares)), dtype=np.float32)
     return ContourMap(oriented.max(0), oriented)
 
 

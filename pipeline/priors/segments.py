@@ -17,7 +17,7 @@ from pipeline.engine.lock import discard, only_process
 from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
 from pipeline.models.hed import load_hed
-from pipeline.priors.contours import ContourMap, built_in_contours, read_contours
+from pipeline.priors.contours import ContourMap, built_in_contours, gradient_contours, read_contours
 from pipeline.priors.hed_contours import hed_contours
 from pipeline.priors.oversegmentation import oversegment
 
@@ -62,6 +62,8 @@ def contours_of(
     match contours.kind:
         case "built_in":
             return built_in_contours(image, contours)
+        case "gradient":
+            return gradient_contours(image, contours)
         case "hed":
             return hed_contours(image, root / contours.path)
         case "files":

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import params
 from pipeline.errors import UserError
-from pipeline.priors.contours import built_in_contours, read_contours
+from pipeline.priors.contours import built_in_contours, gradient_contours, read_contours
 
 
 def settings(scales: int = 3, spectral: float = 0.0) -> params.BuiltInContours:
@@ -45,6 +45,18 @@ def test_sees_borders_of_brightness_color_and_texture(kind: str, scales: int) ->
     inside = found.strength[10:-10, 12:36]
     assert np.median(border) > 2 * np.median(inside)
     assert (found.oriented[:, 10:-10, 45:52].max(2).argmax(0) == 0).mean() > 0.8
+
+
+@pytest.mark.parametrize("kind", ["brightness", "color"])
+def test_a_gradient_follows_a_border_to_the_pixel(kind: str) -> None:
+    settings = params.GradientContours(kind="gradient", sigma=0.8)
+    found = gradient_contours(two_halves(kind), settings)
+    assert found.strength.argmax(1).tolist() == pytest.approx([47.5] * 64, abs=1)
+    assert found.oriented is not None
+    assert (found.oriented[:, :, 47].argmax(0) == 0).mean() > 0.7
+    assert 0 <= found.strength.min() <= found.strength.max() <= 1
+    flat = gradient_contours(np.full((9, 9, 3), 77, np.uint8), settings)
+    assert flat.strength.max() < 1e-3
 
 
 def test_the_same_image_gives_the_same_map_and_a_spectral_step_changes_it() -> None:

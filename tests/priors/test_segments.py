@@ -34,7 +34,9 @@ def rules(**changes: Any) -> params.Segments:
         "processes": 1,
     }
     row = given | changes
-    kind = params.BuiltInSegments if row["contours"]["kind"] == "built_in" else params.FileSegments
+    kind = (
+        params.BuiltInSegments if row["contours"]["kind"] in ("built_in", "gradient") else params.FileSegments
+    )
     return kind.model_validate(row)
 
 
