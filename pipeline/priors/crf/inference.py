@@ -70,9 +70,13 @@ def crf_labels(
 
 
 def _labels(item: T, load: Callable[[T], Scene], settings: params.DenseCrf) -> NDArray[np.uint8]:
-    torch.set_num_threads(1)  # also in this process: what is summed in parallel may be rounded otherwise
-    image, probabilities = load(item)
-    return np.asarray(dense_crf(image, probabilities, settings).argmax(0), dtype=np.uint8)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        image, probabilities = load(item)
+        return np.asarray(dense_crf(image, probabilities, settings).argmax(0), dtype=np.uint8)
+    finally:
+        torch.set_num_threads(threads)  # `processes: 1` works in the caller's process
 
 
 def _on_gpu(

@@ -24,7 +24,7 @@ class LatticeKernel:
     def __init__(self, features: Tensor, weight: float, groups: int = 1) -> None:
         """features: (d, N) float32, in units of the kernel's std; groups: see `corners`.
 
-        Raises ValueError for features that are spread too far.
+        Raises UserError for features that are spread too far.
         """
         found = corners(features, groups)
         keys, self._splat, self._slice = _incidence(found)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.errors import UserError
+
 LARGEST_BITS = 63  # of a whole number with a sign
 
 
@@ -35,7 +37,7 @@ class Corners:
 def corners(features: Tensor, groups: int = 1) -> Corners:
     """Corners of features (d, N) float32 in units of the kernel's std.
 
-    groups: the points are so many runs of equal length that share no lattice point.  Raises ValueError for
+    groups: the points are so many runs of equal length that share no lattice point.  Raises UserError for
     features that are spread too far for codes, with the number of a corner, to fit into 63 bits.
     """
     dimensions, points = features.shape
@@ -99,7 +101,8 @@ def _coded(nearest: Tensor, place: Tensor, weights: Tensor, groups: int) -> Corn
     values = [math.prod(sizes[axis + 1 :]) for axis in range(dimensions)]
     bits = (groups * math.prod(sizes)).bit_length()
     if bits + dimensions.bit_length() + points.bit_length() > LARGEST_BITS:
-        raise ValueError("the standard deviations of the dense CRF are too small for this image")
+        problem = "has standard deviations that are too small to number all places in an image"
+        raise UserError("params.yaml", "dense_crf", problem, "raise them, or set backend: pydensecrf")
     steps = tuple(before - own for own, before in zip([*values, 0], [0, *values], strict=True))
     codes = torch.zeros(dimensions + 1, points, dtype=torch.int64, device=nearest.device)
     for digit, least, value in zip(digits, low, values, strict=True):

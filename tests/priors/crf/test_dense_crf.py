@@ -83,6 +83,17 @@ def test_a_blurred_guess_snaps_to_the_edge_of_the_image(backend: str) -> None:
 
 
 @both
+@pytest.mark.parametrize("settings", [SPML, SEAM], ids=list(CRFS))
+def test_a_mirrored_image_gives_mirrored_labels(settings: DenseCrf, backend: str) -> None:
+    """But for some pixels: the lattice is no mirror image of itself."""
+    image, probabilities = scene(4)
+    settings = varied(settings, backend=backend)
+    labels = dense_crf(image, probabilities, settings).argmax(0)
+    mirrored = dense_crf(image[:, ::-1], probabilities[:, :, ::-1], settings).argmax(0)
+    assert (mirrored[:, ::-1] == labels).mean() > 0.95
+
+
+@both
 def test_without_neighbours_the_scores_are_normalised_and_clipped(backend: str) -> None:
     image, _ = scene(5)
     scores = np.random.default_rng(1).random((5, 24, 33)).astype(np.float32)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
+from pipeline.errors import UserError
 from pipeline.priors.crf.lattice import LatticeKernel
 from pipeline.priors.crf.simplices import corners
 
@@ -72,5 +73,5 @@ def test_columns_are_filtered_by_themselves() -> None:
 
 
 def test_a_spread_that_cannot_be_numbered_is_refused() -> None:
-    with pytest.raises(ValueError, match="standard deviations"):
+    with pytest.raises(UserError, match=r"params.yaml: dense_crf: has standard deviations"):
         LatticeKernel(cloud(5, 10, 1e6, 6), 1.0)
