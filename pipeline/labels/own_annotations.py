@@ -50,8 +50,8 @@ class _Read(NamedTuple):
     detail: str = ""
 
 
-def write_scribble_folder(
-    row: ScribbleFolder,
+def write_own_labels(
+    row: ScribbleFolder | PartialMapFolder,
     root: Path,
     images: Sequence[Row],
     classes: list[str],
@@ -59,34 +59,23 @@ def write_scribble_folder(
     folder: Path,
     executor: Executor = HERE,
 ) -> list[str]:
-    """Write the label set `folder` from NAME.xml of each image record; returns warnings.
+    """Write the label set `folder` from each image's NAME.xml (strokes) or NAME.png (maps); returns warnings.
 
-    root: the repository; classes: by pixel value; executor: where files are read.  An
-    image whose file is missing or unusable stays in the set without a stroke, and is reported.  Raises
-    UserError when the folder of the files is missing or has one for no image; then `folder` is not changed.
+    root: the repository; images: records of the training images; classes: by pixel value; executor: where
+    files are read.  An image whose file is missing or unusable stays in the set without labels, and is
+    reported.  Raises UserError when the folder of the files is missing or has one for no image; then
+    `folder` is not changed.
     """
     source = _folder(row.path, root)
-    read = partial(_read_strokes, os.path.realpath(source), row, classes)
-    made = {"source": "scribblesup", **row.model_dump(exclude={"processes", "path"})}
-    return _write(
-        source, "scribbles", made, images, classes, background, read, row.processes, folder, executor
-    )
-
-
-def write_partial_maps(
-    row: PartialMapFolder,
-    root: Path,
-    images: Sequence[Row],
-    classes: list[str],
-    background: bool,
-    folder: Path,
-    executor: Executor = HERE,
-) -> list[str]:
-    """Write the label set `folder` from NAME.png of each image; as `write_scribble_folder` in all else."""
-    source = _folder(row.path, root)
-    read = partial(_read_map, os.path.realpath(source), row.value_255, len(classes))
-    made = {"source": "partial_maps", "value_255": row.value_255}
-    return _write(source, row.kind, made, images, classes, background, read, row.processes, folder, executor)
+    real = os.path.realpath(source)
+    read: Callable[[Row], _Read]
+    if isinstance(row, ScribbleFolder):
+        kind, read = "scribbles", partial(_read_strokes, real, row, classes)
+        made = {"source": "scribblesup", **row.model_dump(exclude={"processes", "path"})}
+    else:
+        kind, read = row.kind, partial(_read_map, real, row.value_255, len(classes))
+        made = {"source": "partial_maps", "value_255": row.value_255}
+    return _write(source, kind, made, images, classes, background, read, row.processes, folder, executor)
 
 
 def _folder(path: str, root: Path) -> Path:

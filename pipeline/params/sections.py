@@ -170,6 +170,11 @@ class Params(Section):
         return {**self.backbones, **self.weight_files}
 
     @property
+    def own_labels(self) -> dict[str, ScribbleFolder | PartialMapFolder]:
+        """All label sets of files that a user has."""
+        return {**self.own_scribbles, **self.own_maps}
+
+    @property
     def all_segments(self) -> dict[str, Segments]:
         """All over-segmentations."""
         return {**self.segments, **self.file_segments}

@@ -131,7 +131,7 @@ def _check_settings(
 
 def _check_partial(params: Params, key: str, labels: str) -> None:
     """The labels must be partial label maps of train, as annotations give them."""
-    tables = {**params.weak_labels, **params.own_scribbles, **params.own_maps, **params.cam_labels}
+    tables = {**params.weak_labels, **params.own_labels, **params.cam_labels}
     known(key, labels, tables)
     if labels not in params.weak_labels:
         return

@@ -92,7 +92,7 @@ def mask_files(params: Params) -> set[str]:
     files |= {
         f"{data}/labels/{name}" for name, row in params.weak_labels.items() if row.kind not in _WITHOUT_SHAPES
     }
-    files |= {f"{data}/labels/{name}" for name in (*params.own_scribbles, *params.own_maps)}
+    files |= {f"{data}/labels/{name}" for name in params.own_labels}
     files |= {path for key, path in params.sources.items() if key.endswith("_json")}
     files |= {row.extra for row in params.import_voc_sbd.values()}
     for cityscapes in params.import_cityscapes.values():

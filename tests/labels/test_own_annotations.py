@@ -13,7 +13,7 @@ from pipeline.data.label_codes import UNLABELLED, VOID
 from pipeline.data.pixels import ImageError
 from pipeline.errors import UserError
 from pipeline.files import read_json
-from pipeline.labels.own_annotations import coded, strokes_of, write_partial_maps, write_scribble_folder
+from pipeline.labels.own_annotations import coded, strokes_of, write_own_labels
 from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.params.semantic_labels import PartialMapFolder, ScribbleFolder
 
@@ -41,8 +41,7 @@ def mine(tmp_path: Path) -> Path:
 
 def make(mine: Path, row: ScribbleFolder | PartialMapFolder) -> tuple[SemanticLabels, list[str]]:
     root = mine.parents[1]
-    write: Any = write_scribble_folder if isinstance(row, ScribbleFolder) else write_partial_maps
-    warnings = write(row, root, IMAGES, CLASSES, True, root / "labels")
+    warnings = write_own_labels(row, root, IMAGES, CLASSES, True, root / "labels")
     return SemanticLabels.open(root / "labels"), warnings
 
 

@@ -367,7 +367,7 @@ def test_no_result_depends_on_where_it_is_calculated(root: Path) -> None:
     "stage",
     [
         *("baseline", "import_coco", "import_cityscapes", "import_voc", "import_maps", "import_densepose"),
-        *("paint", "weak_labels", "own_scribbles", "own_maps", "segments", "refined_cams", "cam_labels"),
+        *("paint", "weak_labels", "own_labels", "segments", "refined_cams", "cam_labels"),
         *("spread_labels", "spread_cam_labels", "predict_semantic"),
     ],
 )
