@@ -47,16 +47,16 @@ def evaluate_semantic(
     not_computed: one line per class without ground truth.  Raises UserError as `count_images`, and for
     predictions of other classes.
     """
-    names = _class_names(truth, [plain] if crf is None else [plain, crf])
+    names = check_classes(truth, [plain] if crf is None else [plain, crf])
     counts = count_images(truth, plain, crf, settings.boundary_dilation, settings.processes, executor)
     metrics: Metrics = {
         "headline": "mIoU",
         "images": len(counts.image_ids),
         "pixels": int(counts.plain.confusion.sum()),
-        **_map_figures(counts.plain, names),
+        **map_figures(counts.plain, names),
     }
     if counts.crf is not None:
-        metrics["crf"] = _map_figures(counts.crf, names)
+        metrics["crf"] = map_figures(counts.crf, names)
         metrics["crf_gain"] = _difference(metrics["crf"]["mIoU"], metrics["mIoU"])
     present = counts.plain.confusion.sum(axis=(0, 2)) > 0
     metrics["not_computed"] = [
@@ -158,7 +158,8 @@ def image_quality(counts: SemanticCounts) -> dict[int, float]:
     return {image: value for image, value in pairs if np.isfinite(value)}
 
 
-def _map_figures(counts: MapCounts, names: list[str]) -> Metrics:
+def map_figures(counts: MapCounts, names: list[str]) -> Metrics:
+    """mIoU, mIoU_strict, boundary_mIoU, pixel_accuracy and per_class of all images, as evaluate_semantic."""
     ious, near = (values[0] for values in weighted_ious(counts, _once(counts)))
     total = counts.confusion.sum(axis=0)
     pixels = total.sum()
@@ -189,7 +190,7 @@ def _difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def _class_names(truth: Pack, predictions: list[Pack]) -> list[str]:
+def check_classes(truth: Pack, predictions: list[Pack]) -> list[str]:
     """The names of the classes; raises UserError if a prediction was made for other ones."""
     names = [str(name) for name in truth.about["classes"]]
     for pack in predictions:
