@@ -63,6 +63,10 @@ class Layout:
     def evaluation(self, row: str, seed: int) -> Path:
         return self.data / "evaluation" / row.replace(".", "/") / f"seed-{seed}.npz"
 
+    def shown_truth(self, run: str) -> Path:
+        """Pack of the ground truth of the images that the report shows of a run's label maps."""
+        return self.data / "evaluation" / run / "shown"
+
     def label_counts(self, name: str) -> Path:
         """Counts of a label set's maps; no row of the comparison has a name with a dot."""
         return self.data / "evaluation" / "labels.train" / f"{name}.npz"

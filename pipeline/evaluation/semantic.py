@@ -11,18 +11,21 @@ in VOC's val, the two are the same.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import params
-from pipeline.data.packs import Pack
+from pipeline.data.packs import Pack, encode_map, write_pack
 from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
 from pipeline.evaluation.intervals import Floats, Weights, bootstrap, interval
+from pipeline.evaluation.picking import pick_images
 from pipeline.evaluation.results import defined, mean_metrics
 from pipeline.evaluation.semantic_counts import REMEDY, MapCounts, SemanticCounts, count_images
+from pipeline.files import replacing_folder
 
 Metrics = dict[str, Any]
 SeedCounts = dict[int, SemanticCounts]  # seed -> what was counted of the model trained with it
@@ -156,6 +159,13 @@ def image_quality(counts: SemanticCounts) -> dict[int, float]:
     values = _mean(weighted_ious(counts.plain, each)[0])
     pairs = zip(counts.image_ids.tolist(), values.tolist(), strict=True)
     return {image: value for image, value in pairs if np.isfinite(value)}
+
+
+def write_shown_truth(truth: Pack, counts: SemanticCounts, count: int, folder: Path) -> None:
+    """Keep the ground truth of the images that a gallery of `count` each shows (`pick_images`) as a pack."""
+    shown = sorted(pick_images(image_quality(counts), count))
+    with replacing_folder(folder) as temporary:
+        write_pack(temporary, ((image, encode_map(truth.read(image))) for image in shown), truth.about)
 
 
 def map_figures(counts: MapCounts, names: list[str]) -> Metrics:
