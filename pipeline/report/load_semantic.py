@@ -15,8 +15,14 @@ from pipeline.params import ClassifierRun, Params
 from pipeline.params.semantic_rows import drawn_kind
 from pipeline.report.curves import read_curve
 from pipeline.report.data import Difference, Interval
-from pipeline.report.semantic_data import LabelMapRow, LabelMaps, ScoredLabels
-from pipeline.report.semantic_gallery import SemanticClasses, SemanticScene, semantic_scenes
+from pipeline.report.semantic_data import (
+    LabelMapRow,
+    LabelMaps,
+    ScoredLabels,
+    SemanticClasses,
+    SemanticScene,
+)
+from pipeline.report.semantic_gallery import semantic_scenes
 
 
 def load_label_maps(layout: Layout, params: Params) -> LabelMaps | None:

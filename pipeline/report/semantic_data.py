@@ -8,10 +8,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.report.data import Curve, Difference, Interval
-from pipeline.report.semantic_gallery import SemanticClasses, SemanticScene
+from pipeline.report.data import Curve, Difference, Interval, Rank
 
 Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class SemanticClasses:
+    """The classes of label maps by index; background: whether the first one is what no object covers."""
+
+    names: tuple[str, ...]
+    background: bool
+
+
+@dataclass(frozen=True)
+class SemanticScene:
+    """A gallery image with its label maps, (H, W) uint8 each.
+
+    image: (H, W, 3) uint8 RGB; truth: classes and codes; plain, crf: predicted classes without and with a
+    dense CRF, None without one; quality: mean IoU in percent over the classes of the image, None if unknown.
+    """
+
+    file_name: str
+    rank: Rank
+    image: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    plain: NDArray[np.uint8]
+    crf: NDArray[np.uint8] | None
+    quality: float | None
 
 
 @dataclass(frozen=True)

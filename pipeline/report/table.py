@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-
+from pipeline.csv_text import csv_text, fixed
 from pipeline.report.data import ReportData, Row
 from pipeline.report.semantic_data import LabelMapRow
 
@@ -37,14 +34,6 @@ RESULTS = (
 )
 
 
-def fixed(value: float | None, digits: int) -> str:
-    """`value` with `digits` decimals, "" for None; never "-0.0"."""
-    if value is None:
-        return ""
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text
-
-
 def results_csv(data: ReportData) -> str:
     """The comparison, one line per row, with the columns RESULTS in that order.
 
@@ -55,15 +44,6 @@ def results_csv(data: ReportData) -> str:
     """
     maps = data.label_maps.rows if data.label_maps else ()
     return csv_text(RESULTS, [*map(_result, data.rows), *map(_map_result, maps)])
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """Rows as CSV with a heading and "\\n" line ends; empty where a row lacks a column."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _result(row: Row) -> dict[str, str]:

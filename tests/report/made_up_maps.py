@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.report.data import Curve, Difference, Interval
-from pipeline.report.semantic_data import LabelMapRow, LabelMaps, ScoredLabels
-from pipeline.report.semantic_gallery import SemanticClasses, SemanticScene
+from pipeline.report.semantic_data import LabelMapRow, LabelMaps, ScoredLabels, SemanticClasses, SemanticScene
 
 CLASSES = SemanticClasses(("background", "ellipse", "polygon", "star"), background=True)
 ROWS = {  # name: title, what people gave, mIoU

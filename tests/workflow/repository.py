@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,6 +28,15 @@ def edit(repository: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def set_table(repository: Path, table: str, rows: object) -> None:
+    """Give a table of its params.yaml these rows instead of those that it has."""
+    path = repository / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    pattern = re.compile(rf"^{table}:.*\n(?: .*\n)*", re.MULTILINE)
+    assert len(pattern.findall(text)) == 1
+    path.write_text(pattern.sub(lambda _: f"{table}: {json.dumps(rows)}\n", text), encoding="utf-8")
 
 
 def edited(root: Path, folder: Path, old: str, new: str) -> Path:
@@ -97,7 +107,7 @@ def train_on(repository: Path, run: str, old: str, new: str) -> None:
 
 
 def add_semantic(repository: Path) -> None:
-    """A row in each table of the semantic task, from label maps to labels made of class activation maps."""
+    """A row in each table of the semantic task instead of the demo's, from label maps to SPML."""
     start = {"labels": "tags", "backbone": "shapes_pretrained"}
     built_in = {"kind": "built_in", "words": 12, "scales": 1, "spectral": 0.0}
     cut: dict[str, object] = {
@@ -146,9 +156,9 @@ def add_semantic(repository: Path) -> None:
     rows["grown_labels"] = {
         "grown": {"labels": "drawn", "segments": "fine", "processes": 1},
     }
-    edit(repository, "\nscored_labels: []", "\nscored_labels: [grown, from_tags, spread_points]")
+    set_table(repository, "scored_labels", ["grown", "from_tags", "spread_points"])
     for table, content in (rows | _spml_rows()).items():
-        edit(repository, f"\n{table}: {{}}", f"\n{table}: {json.dumps(content)}")
+        set_table(repository, table, content)
 
 
 def _spml_rows() -> dict[str, dict[str, dict[str, object]]]:
