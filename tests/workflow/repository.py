@@ -11,6 +11,22 @@ from pathlib import Path
 from tests import semantic_settings
 from tests.methods.cam.tag_labels import CONFIDENT, cams_row, refined_row
 
+SEMANTIC = (
+    "paint",
+    "weak_labels",
+    "segments",
+    "cams",
+    "tag_cam_labels",
+    "box_cam_labels",
+    "semantic_models",
+    "semantic_methods",
+    "embeddings",
+    "spread_labels",
+    "spread_cam_labels",
+    "classifiers",
+    "semantic_runs",
+)  # tables that the demo has rows in
+
 
 def copy_pipeline(root: Path, folder: Path) -> Path:
     """Make `folder` a repository with params.yaml and dvc.yaml of `root`, without its data; returns it."""
@@ -39,6 +55,12 @@ def set_table(repository: Path, table: str, rows: object) -> None:
     path.write_text(pattern.sub(lambda _: f"{table}: {json.dumps(rows)}\n", text), encoding="utf-8")
 
 
+def drop_semantic(repository: Path) -> None:
+    """Take all rows of the semantic task out of its params.yaml."""
+    for table in SEMANTIC:
+        set_table(repository, table, {})
+
+
 def edited(root: Path, folder: Path, old: str, new: str) -> Path:
     """The demo's params.yaml with the first `old` replaced by `new`, in `folder`; returns its path."""
     text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
@@ -49,13 +71,15 @@ def edited(root: Path, folder: Path, old: str, new: str) -> Path:
 
 
 def import_from(repository: Path, table: str, row: str) -> None:
-    """Take the dataset from a row `mine` of import_coco or import_cityscapes, in place of the scenes."""
+    """Take the dataset from a row `mine` of one of the tables import_*, in place of the scenes."""
     path = repository / "params.yaml"
     head, tail = path.read_text(encoding="utf-8").split("generate:\n", 1)
     tail = tail[tail.index("import_coco: {}") :]
     assert f"{table}: {{}}" in tail
     tail = tail.replace(f"{table}: {{}}", f"{table}:\n  mine: {row}", 1)
     path.write_text(f"{head}generate: {{}}\n{tail}", encoding="utf-8")
+    if table not in ("import_coco", "import_cityscapes"):
+        set_table(repository, "paint", {})  # the dataset has label maps of its own
 
 
 def add_weight_file(repository: Path, path: str) -> None:
