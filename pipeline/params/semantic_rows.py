@@ -13,6 +13,8 @@ from pipeline.params.starts import WeightFile
 if TYPE_CHECKING:
     from pipeline.params.sections import Params
 
+_NO_MAPS = "holds {kind}, which are no label maps; make some of them in {table}"
+
 
 def check_semantic_rows(params: Params) -> None:
     """Raise ValueError unless all that the rows name exists and fits."""
@@ -30,7 +32,7 @@ def check_semantic_rows(params: Params) -> None:
             raise ValueError(
                 f"weak_labels.{name}.kind: annotated_points are DensePose's; for others, take points"
             )
-    for table in ("own_scribbles", "own_maps"):
+    for table in ("own_tags", "own_scribbles", "own_maps"):
         for name in getattr(params, table):
             _check_maps(params, f"{table}.{name}", "train")
     for name, cams in params.cams.items():
@@ -72,7 +74,9 @@ def _check_maps(params: Params, key: str, split: str) -> None:
 
 
 def _check_tags(params: Params, key: str, labels: str) -> None:
-    known(key, labels, params.weak_labels)
+    known(key, labels, {**params.weak_labels, **params.own_tags})
+    if labels in params.own_tags:
+        return
     row = params.weak_labels[labels]
     if row.kind != "tags" or row.split != "train":
         raise ValueError(
@@ -131,18 +135,18 @@ def _check_settings(
 
 def _check_partial(params: Params, key: str, labels: str) -> None:
     """The labels must be partial label maps of train, as annotations give them."""
-    tables = {**params.weak_labels, **params.own_labels, **params.cam_labels}
+    tables = {**params.weak_labels, **params.own_tags, **params.own_labels, **params.cam_labels}
     known(key, labels, tables)
+    if labels in params.own_tags:
+        raise ValueError(f"{key}: {labels} {_NO_MAPS.format(kind='tags', table='tag_cam_labels')}")
     if labels not in params.weak_labels:
         return
     row = params.weak_labels[labels]
     if row.split != "train":
         raise ValueError(f"{key}: {labels} is of {row.split}; train on train")
     if row.kind in ("tags", "boxes"):
-        raise ValueError(
-            f"{key}: {labels} holds {row.kind}, which are no label maps; make some of them in"
-            f" {'tag' if row.kind == 'tags' else 'box'}_cam_labels"
-        )
+        table = "tag_cam_labels" if row.kind == "tags" else "box_cam_labels"
+        raise ValueError(f"{key}: {labels} {_NO_MAPS.format(kind=row.kind, table=table)}")
 
 
 def _check_spread(params: Params, key: str, row: SpreadLabels) -> None:

@@ -115,6 +115,7 @@ def add_semantic(repository: Path) -> None:
         "own_maps": {
             "mine": {"path": "data/mine", "kind": "points", "value_255": "unlabelled", "processes": 1}
         },
+        "own_tags": {"told": {"path": "data/tags.json"}},
         "own_scribbles": {
             "drawn": {"path": "data/drawn", "length": 1.0, "radius": 3, "seed": 0, "processes": 1}
         },
