@@ -30,7 +30,14 @@ from pipeline.params.runs import TAUGHT, check_run, check_teacher
 from pipeline.params.segments import BuiltInSegments, FileSegments, Segments
 from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder, VocSbdFolder
 from pipeline.params.semantic_evaluation import EvaluateSemantic
-from pipeline.params.semantic_labels import Paint, PartialMapFolder, ScribbleFolder, TagFile, WeakLabels
+from pipeline.params.semantic_labels import (
+    GrownLabels,
+    Paint,
+    PartialMapFolder,
+    ScribbleFolder,
+    TagFile,
+    WeakLabels,
+)
 from pipeline.params.semantic_networks import PixelEmbedding
 from pipeline.params.semantic_rows import check_semantic_rows
 from pipeline.params.semantic_runs import (
@@ -59,6 +66,7 @@ LABEL_TABLES = (  # whose rows are folders of labels/
     "own_maps",
     "tag_cam_labels",
     "box_cam_labels",
+    "grown_labels",
     "spread_labels",
     "spread_cam_labels",
 )
@@ -92,6 +100,8 @@ class Params(Section):
     refined_cams: dict[Name, RefinedCams]
     tag_cam_labels: dict[Name, TagCamLabels]
     box_cam_labels: dict[Name, BoxCamLabels]
+    grown_labels: dict[Name, GrownLabels]
+    scored_labels: tuple[Name, ...]  # label sets that are scored on the label maps of train
     semantic_models: dict[Name, PixelEmbedding]
     semantic_methods: dict[Name, SemanticMethod]
     embeddings: dict[Name, Embedding]

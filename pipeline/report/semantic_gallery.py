@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from pipeline.data.images import ImageStore
 from pipeline.data.packs import Pack
+from pipeline.evaluation.picking import pick_images
 from pipeline.evaluation.semantic import image_quality
 from pipeline.evaluation.semantic_counts import SemanticCounts
 from pipeline.report.data import Rank
 from pipeline.report.figures import shorten
 from pipeline.report.gallery import FILL, Picture, flatten, panel_size, shown_image
 from pipeline.report.palette import FALSE_ALARM, GRID, HIT, INK, MISS, MIX_UP, MUTED
-from pipeline.report.scenes import pick_images
 from pipeline.report.semantic_palette import VOID_COLOR, class_shades
 from pipeline.report.words import number
 
@@ -63,7 +63,10 @@ def semantic_scenes(
     counts: SemanticCounts,
     count: int,
 ) -> tuple[SemanticScene, ...]:
-    """`count` images each of the best, the median and the worst, by mean IoU over an image's own classes."""
+    """`count` images each of the best, the median and the worst, by mean IoU over an image's own classes.
+
+    truth: a pack of theirs is enough, as `write_shown_truth` keeps it.
+    """
     quality, names = image_quality(counts), {record.id: record.file_name for record in store.records}
     return tuple(
         SemanticScene(

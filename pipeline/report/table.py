@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.report.data import ReportData, Row
+from pipeline.report.semantic_data import LabelMapRow
 
 RESULTS = (
     "run",
@@ -52,7 +53,8 @@ def results_csv(data: ReportData) -> str:
     IoU.  `supervision` is what people annotated, `labelled_fraction` for which share of the training
     images, `labels` the label set that was trained on.
     """
-    return csv_text(RESULTS, [_result(row) for row in data.rows])
+    maps = data.label_maps.rows if data.label_maps else ()
+    return csv_text(RESULTS, [*map(_result, data.rows), *map(_map_result, maps)])
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
@@ -85,3 +87,23 @@ def _result(row: Row) -> dict[str, str]:
     texts["params_million"] = fixed(row.params_million, 3)
     texts["seed"] = " ".join(str(seed) for seed in row.seeds)
     return texts
+
+
+def _map_result(row: LabelMapRow) -> dict[str, str]:
+    inside = row.intervals.get("mIoU")
+    return {
+        "run": row.name,
+        "task": "semantic",
+        "method": row.method,
+        "model": row.model,
+        "supervision": row.drawn,
+        "labels": row.labels,
+        "oracle": row.oracle,
+        **{name: fixed(row.figures.get(name), 2) for name in ("mIoU", "mIoU_crf")},
+        "retention": fixed(row.retention, 1),
+        "ci_low": fixed(inside.low if inside else None, 2),
+        "ci_high": fixed(inside.high if inside else None, 2),
+        "train_images": "" if row.train_images is None else str(row.train_images),
+        "params_million": fixed(row.params_million, 3),
+        "seed": " ".join(str(seed) for seed in row.seeds),
+    }

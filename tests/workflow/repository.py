@@ -144,6 +144,10 @@ def add_semantic(repository: Path) -> None:
             }
         },
     }
+    rows["grown_labels"] = {
+        "grown": {"labels": "drawn", "segments": "fine", "processes": 1},
+    }
+    edit(repository, "\nscored_labels: []", "\nscored_labels: [grown, from_tags, spread_points]")
     for table, content in (rows | _spml_rows()).items():
         edit(repository, f"\n{table}: {{}}", f"\n{table}: {json.dumps(content)}")
 

@@ -179,6 +179,17 @@ NOT_RUN["tag_cam_labels"] = (
     "pipeline/structures.py",
 )
 NOT_RUN["box_cam_labels"] = NOT_RUN["tag_cam_labels"]
+NOT_RUN["grown_labels"] = (
+    "pipeline/data/masks.py",
+    "pipeline/labels/clicks.py",
+    "pipeline/labels/label_file.py",
+    "pipeline/labels/partial_maps.py",
+    "pipeline/labels/regions.py",
+    "pipeline/labels/semantic_maps.py",
+    "pipeline/labels/strokes.py",
+    "pipeline/labels/weak.py",
+    "pipeline/structures.py",
+)
 NOT_RUN["train_embeddings"] = (
     *NOT_RUN["train_cams"],
     "pipeline/data/pack_writer.py",
