@@ -30,7 +30,14 @@ from pipeline.params.runs import TAUGHT, check_run, check_teacher
 from pipeline.params.segments import BuiltInSegments, FileSegments, Segments
 from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder, VocSbdFolder
 from pipeline.params.semantic_evaluation import EvaluateSemantic
-from pipeline.params.semantic_labels import GrownLabels, Paint, PartialMapFolder, ScribbleFolder, WeakLabels
+from pipeline.params.semantic_labels import (
+    GrownLabels,
+    Paint,
+    PartialMapFolder,
+    ScribbleFolder,
+    TagFile,
+    WeakLabels,
+)
 from pipeline.params.semantic_networks import PixelEmbedding
 from pipeline.params.semantic_rows import check_semantic_rows
 from pipeline.params.semantic_runs import (
@@ -54,6 +61,7 @@ LABEL_TABLES = (  # whose rows are folders of labels/
     "split_lists",
     "pseudo_labels",
     "weak_labels",
+    "own_tags",
     "own_scribbles",
     "own_maps",
     "tag_cam_labels",
@@ -81,6 +89,7 @@ class Params(Section):
     splits: dict[Name, Split]
     split_lists: dict[Name, SplitList]
     weak_labels: dict[Name, WeakLabels]
+    own_tags: dict[Name, TagFile]
     own_scribbles: dict[Name, ScribbleFolder]
     own_maps: dict[Name, PartialMapFolder]
     backbones: dict[Name, Backbone]
@@ -174,7 +183,7 @@ class Params(Section):
 
     @property
     def own_labels(self) -> dict[str, ScribbleFolder | PartialMapFolder]:
-        """All label sets of files that a user has."""
+        """All label sets of strokes and partial label maps that a user has."""
         return {**self.own_scribbles, **self.own_maps}
 
     @property

@@ -83,11 +83,17 @@ WeakLabels = Annotated[
 ]
 
 
-class ScribbleFolder(Section):
-    """Strokes that people drew, in ScribbleSup's XML files, one per image.
+class TagFile(Section):
+    """Tags that people gave, one JSON file for all images.
 
-    Tables of their own, this one and the next, since DVC has no dependencies that only some rows have.
+    Tables of their own, this one and the next two, since DVC has no dependencies that only some rows have.
     """
+
+    path: str  # of the file, relative to the repository
+
+
+class ScribbleFolder(Section):
+    """Strokes that people drew, in ScribbleSup's XML files, one per image."""
 
     path: str  # folder of the XML files, relative to the repository
     length: Share  # as in ScribbleLabels: one point of each stroke for 0

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.params.cams import BoxCamLabels, RefinedCams, TagCamLabels
+from pipeline.params.data import Labels
 from pipeline.params.references import known
-from pipeline.params.semantic_labels import GrownLabels, ScribbleFolder
+from pipeline.params.semantic_labels import (
+    GrownLabels,
+    PartialMapFolder,
+    ScribbleFolder,
+    TagFile,
+    WeakLabels,
+)
 from pipeline.params.semantic_methods import Spml
 from pipeline.params.semantic_runs import SemanticRow, SpreadCamLabels, SpreadLabels
 from pipeline.params.starts import WeightFile
@@ -14,6 +21,7 @@ from pipeline.params.starts import WeightFile
 if TYPE_CHECKING:
     from pipeline.params.sections import Params
 
+_NO_MAPS = "holds {kind}, which are no label maps; make some of them in {table}"
 _KINDS = {"annotated_points": "points"}
 _COSTLIER = ("tags", "points", "scribbles", "boxes", "pixels", "masks")
 
@@ -34,7 +42,7 @@ def check_semantic_rows(params: Params) -> None:
             raise ValueError(
                 f"weak_labels.{name}.kind: annotated_points are DensePose's; for others, take points"
             )
-    for table in ("own_scribbles", "own_maps"):
+    for table in ("own_tags", "own_scribbles", "own_maps"):
         for name in getattr(params, table):
             _check_maps(params, f"{table}.{name}", "train")
     for name, cams in params.cams.items():
@@ -80,12 +88,17 @@ def drawn_kind(params: Params, labels: str) -> str:
 
     Boxes tell the classes, too, so that with them tags cost nothing.
     """
-    tables = {**params.weak_labels, **params.own_labels, **params.labels}
-    kinds = {
-        _KINDS.get(row.kind, row.kind) if not isinstance(row, ScribbleFolder) else "scribbles"
-        for row in (tables[name] for name in label_sources(params, labels) if name in tables)
-    }
+    tables = {**params.weak_labels, **params.own_tags, **params.own_labels, **params.labels}
+    kinds = {_given(tables[name]) for name in label_sources(params, labels) if name in tables}
     return max(kinds, key=_COSTLIER.index)
+
+
+def _given(row: WeakLabels | TagFile | ScribbleFolder | PartialMapFolder | Labels) -> str:
+    if isinstance(row, TagFile):
+        return "tags"
+    if isinstance(row, ScribbleFolder):
+        return "scribbles" if row.length else "points"
+    return _KINDS.get(row.kind, row.kind)
 
 
 def _check_maps(params: Params, key: str, split: str) -> None:
@@ -94,7 +107,9 @@ def _check_maps(params: Params, key: str, split: str) -> None:
 
 
 def _check_tags(params: Params, key: str, labels: str) -> None:
-    known(key, labels, params.weak_labels)
+    known(key, labels, {**params.weak_labels, **params.own_tags})
+    if labels in params.own_tags:
+        return
     row = params.weak_labels[labels]
     if row.kind != "tags" or row.split != "train":
         raise ValueError(
@@ -158,18 +173,19 @@ def _check_settings(
 
 def _check_partial(params: Params, key: str, labels: str) -> None:
     """The labels must be partial label maps of train, as annotations give them."""
-    tables = {**params.weak_labels, **params.own_labels, **params.cam_labels, **params.grown_labels}
+    maps = {**params.own_labels, **params.cam_labels, **params.grown_labels}
+    tables = {**params.weak_labels, **params.own_tags, **maps}
     known(key, labels, tables)
+    if labels in params.own_tags:
+        raise ValueError(f"{key}: {labels} {_NO_MAPS.format(kind='tags', table='tag_cam_labels')}")
     if labels not in params.weak_labels:
         return
     row = params.weak_labels[labels]
     if row.split != "train":
         raise ValueError(f"{key}: {labels} is of {row.split}; train on train")
     if row.kind in ("tags", "boxes"):
-        raise ValueError(
-            f"{key}: {labels} holds {row.kind}, which are no label maps; make some of them in"
-            f" {'tag' if row.kind == 'tags' else 'box'}_cam_labels"
-        )
+        table = "tag_cam_labels" if row.kind == "tags" else "box_cam_labels"
+        raise ValueError(f"{key}: {labels} {_NO_MAPS.format(kind=row.kind, table=table)}")
 
 
 def _check_spread(params: Params, key: str, row: SpreadLabels) -> None:

@@ -15,7 +15,7 @@ from pipeline.params.semantic_rows import label_sources
 _IMAGE_SOURCES = tuple(f"{table}@" for table in DATASETS)
 
 # Tables whose stages make label sets of the semantic task from all that is known of the images.
-_FROM_MASKS = ("labels", "weak_labels", "own_scribbles", "own_maps")
+_FROM_MASKS = ("labels", "weak_labels", "own_tags", "own_scribbles", "own_maps")
 
 _WITHOUT_SHAPES = ("tags", "boxes")  # kinds of weak labels
 

@@ -47,6 +47,7 @@ def test_label_sources_lead_to_what_people_gave(content: dict[str, Any], tmp_pat
         ("embeddings.of_points", {"settings": "classify"}, "classify configures pixel_classifier, and spml"),
         ("embeddings.of_points", {"model": "other"}, "'other' is not defined; defined are pyramid"),
         ("embeddings.of_points", {"labels": "tags"}, "tags holds tags, which are no label maps"),
+        ("embeddings.of_points", {"labels": "told"}, "told holds tags, which are no label maps; make"),
         ("embeddings.of_points", {"labels": "spread_points"}, "'spread_points' is not defined"),
         ("embeddings.of_points", {"backbone": "other"}, "backbone: 'other' is not defined"),
         ("semantic_models.pyramid", {"backbone": "resnet50", "head": "deeplab"}, "is for small, and the"),

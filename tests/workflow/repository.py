@@ -18,6 +18,8 @@ SEMANTIC = (
     "cams",
     "tag_cam_labels",
     "box_cam_labels",
+    "grown_labels",
+    "scored_labels",
     "semantic_models",
     "semantic_methods",
     "embeddings",
@@ -58,7 +60,7 @@ def set_table(repository: Path, table: str, rows: object) -> None:
 def drop_semantic(repository: Path) -> None:
     """Take all rows of the semantic task out of its params.yaml."""
     for table in SEMANTIC:
-        set_table(repository, table, {})
+        set_table(repository, table, [] if table == "scored_labels" else {})
 
 
 def edited(root: Path, folder: Path, old: str, new: str) -> Path:
@@ -149,6 +151,7 @@ def add_semantic(repository: Path) -> None:
         "own_maps": {
             "mine": {"path": "data/mine", "kind": "points", "value_255": "unlabelled", "processes": 1}
         },
+        "own_tags": {"told": {"path": "data/tags.json"}},
         "own_scribbles": {
             "drawn": {"path": "data/drawn", "length": 1.0, "radius": 3, "seed": 0, "processes": 1}
         },

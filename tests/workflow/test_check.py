@@ -161,6 +161,7 @@ def test_labels_of_the_user_are_looked_for_before_anything_runs(repository: Path
     add_semantic(repository)
     for key, folder in (
         ("file_segments.drawn.contours.path", "contours"),
+        ("own_tags.told.path", "tags.json"),
         ("own_scribbles.drawn.path", "drawn"),
         ("own_maps.mine.path", "mine"),
     ):
@@ -168,7 +169,9 @@ def test_labels_of_the_user_are_looked_for_before_anything_runs(repository: Path
         with pytest.raises(UserError, match=missing) as caught:
             check(repository)
         assert "\n" not in str(caught.value)
-        (repository / "data" / folder).mkdir(parents=True)
+        (repository / "data").mkdir(exist_ok=True)
+        path = repository / "data" / folder
+        path.touch() if path.suffix else path.mkdir()
     check(repository)
 
 

@@ -25,6 +25,7 @@ from tests.workflow.repository import (
 PLUMBING = (
     "pipeline/csv_text.py",
     "pipeline/data/findings.py",
+    "pipeline/data/user_json.py",
     "pipeline/data/values.py",
     "pipeline/engine/cluster.py",
     "pipeline/engine/progress.py",
@@ -141,6 +142,14 @@ NOT_RUN["own_scribbles"] = (
     "pipeline/labels/weak.py",
 )
 NOT_RUN["own_maps"] = NOT_RUN["own_scribbles"]
+NOT_RUN["own_tags"] = (
+    "pipeline/labels/clicks.py",
+    "pipeline/labels/partial_maps.py",
+    "pipeline/labels/regions.py",
+    "pipeline/labels/semantic_maps.py",
+    "pipeline/labels/strokes.py",
+    "pipeline/labels/weak.py",
+)
 NOT_RUN["segments"] = (
     "pipeline/distributed.py",
     "pipeline/engine/environment.py",
