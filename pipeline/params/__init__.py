@@ -54,7 +54,7 @@ from pipeline.params.methods import (
 from pipeline.params.networks import AutoLabeler, CondInst, Detectron2, Mask2Former, MaskRCNN, Model
 from pipeline.params.query_losses import QueryLosses
 from pipeline.params.runs import TAUGHT
-from pipeline.params.sections import DATASETS, LABEL_TABLES, Params
+from pipeline.params.sections import DATASETS, LABEL_TABLES, SPREAD_TABLES, Params
 from pipeline.params.segments import (
     AtCount,
     AtLevel,
@@ -87,12 +87,15 @@ from pipeline.params.semantic_networks import PixelEmbedding
 from pipeline.params.semantic_runs import (
     ClassifierRun,
     Embedding,
+    RetrievedLabels,
     SemanticMethod,
     SemanticPredict,
     SemanticRow,
     SemanticRun,
     SpreadCamLabels,
     SpreadLabels,
+    SpreadRow,
+    SpreadSegmentLabels,
 )
 from pipeline.params.starts import (
     Backbone,
@@ -109,6 +112,7 @@ __all__ = [
     "ARCHITECTURES",
     "DATASETS",
     "LABEL_TABLES",
+    "SPREAD_TABLES",
     "TAUGHT",
     "AtCount",
     "AtLevel",
@@ -181,6 +185,7 @@ __all__ = [
     "Relation",
     "Report",
     "Retrieval",
+    "RetrievedLabels",
     "Run",
     "Sam",
     "Segments",
@@ -197,6 +202,8 @@ __all__ = [
     "Spml",
     "SpreadCamLabels",
     "SpreadLabels",
+    "SpreadRow",
+    "SpreadSegmentLabels",
     "Start",
     "Supervised",
     "SupervisedSemantic",

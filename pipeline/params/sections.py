@@ -43,11 +43,14 @@ from pipeline.params.semantic_rows import check_semantic_rows
 from pipeline.params.semantic_runs import (
     ClassifierRun,
     Embedding,
+    RetrievedLabels,
     SemanticMethod,
     SemanticPredict,
     SemanticRun,
     SpreadCamLabels,
     SpreadLabels,
+    SpreadRow,
+    SpreadSegmentLabels,
 )
 from pipeline.params.starts import Backbone, Start, WeightFile
 
@@ -55,6 +58,7 @@ Dataset = Shapes | CocoFolder | CityscapesFolder | VocFolder | VocSbdFolder | Ma
 WITH_MAPS = ("import_voc", "import_voc_sbd", "import_maps", "import_densepose")
 DATASETS = ("generate", "import_coco", "import_cityscapes", *WITH_MAPS)  # tables
 SOURCE_KEYS = ("train_json", "train_images", "val_json", "val_images", "folder", "extra")
+SPREAD_TABLES = ("spread_labels", "spread_segment_labels", "spread_cam_labels", "retrieved_labels")
 LABEL_TABLES = (  # whose rows are folders of labels/
     "labels",
     "splits",
@@ -67,8 +71,7 @@ LABEL_TABLES = (  # whose rows are folders of labels/
     "tag_cam_labels",
     "box_cam_labels",
     "grown_labels",
-    "spread_labels",
-    "spread_cam_labels",
+    *SPREAD_TABLES,
 )
 TEACHER = ".teacher"  # ends the name of a row that shows a run's teacher; no name of a run has a dot
 
@@ -106,7 +109,9 @@ class Params(Section):
     semantic_methods: dict[Name, SemanticMethod]
     embeddings: dict[Name, Embedding]
     spread_labels: dict[Name, SpreadLabels]
+    spread_segment_labels: dict[Name, SpreadSegmentLabels]
     spread_cam_labels: dict[Name, SpreadCamLabels]
+    retrieved_labels: dict[Name, RetrievedLabels]
     classifiers: dict[Name, ClassifierRun]
     semantic_runs: dict[Name, SemanticRun]
     semantic_predict: SemanticPredict
@@ -202,9 +207,9 @@ class Params(Section):
         return {**self.tag_cam_labels, **self.box_cam_labels}
 
     @property
-    def spread(self) -> dict[str, SpreadLabels | SpreadCamLabels]:
+    def spread(self) -> dict[str, SpreadRow]:
         """All label sets that an embedding spreads."""
-        return {**self.spread_labels, **self.spread_cam_labels}
+        return {name: row for table in SPREAD_TABLES for name, row in getattr(self, table).items()}
 
     @property
     def semantic_trained(self) -> dict[str, ClassifierRun | SemanticRun]:

@@ -15,7 +15,14 @@ from pipeline.params.semantic_labels import (
     WeakLabels,
 )
 from pipeline.params.semantic_methods import Spml
-from pipeline.params.semantic_runs import SemanticRow, SpreadCamLabels, SpreadLabels
+from pipeline.params.semantic_runs import (
+    ClassifierRun,
+    RetrievedLabels,
+    SemanticRow,
+    SpreadCamLabels,
+    SpreadLabels,
+    SpreadSegmentLabels,
+)
 from pipeline.params.starts import WeightFile
 
 if TYPE_CHECKING:
@@ -62,9 +69,18 @@ def check_semantic_rows(params: Params) -> None:
     _check_embeddings(params)
     for name, spread in params.spread_labels.items():
         _check_spread(params, f"spread_labels.{name}", spread)
+    for name, from_segments in params.spread_segment_labels.items():
+        _check_spread_segments(params, f"spread_segment_labels.{name}", from_segments)
     for name, from_cams in params.spread_cam_labels.items():
         _check_spread_cams(params, f"spread_cam_labels.{name}", from_cams)
-    _check_classifiers(params)
+    # In the order of what is made of what, so that none is made of itself.
+    second = [name for name, row in params.classifiers.items() if row.labels in params.retrieved_labels]
+    for name in (name for name in params.classifiers if name not in second):
+        _check_classifier(params, f"classifiers.{name}", params.classifiers[name])
+    for name, retrieved in params.retrieved_labels.items():
+        _check_retrieved(params, f"retrieved_labels.{name}", retrieved)
+    for name in second:
+        _check_classifier(params, f"classifiers.{name}", params.classifiers[name])
     _check_semantic_runs(params)
     _check_scored_labels(params)
 
@@ -78,8 +94,10 @@ def label_sources(params: Params, labels: str) -> set[str]:
         return {labels} | label_sources(params, params.grown_labels[labels].labels)
     if labels in params.spread:
         spread = params.spread[labels]
-        own = {labels} | label_sources(params, spread.labels)
-        return own | label_sources(params, params.embeddings[spread.embedding].labels)
+        seen = {spread.labels, params.embeddings[spread.embedding].labels}
+        if isinstance(spread, RetrievedLabels):
+            seen.add(params.classifiers[spread.classifier].labels)
+        return {labels}.union(*(label_sources(params, name) for name in seen))
     return {labels}
 
 
@@ -188,7 +206,8 @@ def _check_partial(params: Params, key: str, labels: str) -> None:
         raise ValueError(f"{key}: {labels} {_NO_MAPS.format(kind=row.kind, table=table)}")
 
 
-def _check_spread(params: Params, key: str, row: SpreadLabels) -> None:
+def _check_trained_on(params: Params, key: str, row: SpreadLabels | SpreadSegmentLabels) -> None:
+    """The labels must be those that the embedding was trained on, and of a kind that tells places."""
     known(f"{key}.embedding", row.embedding, params.embeddings)
     embedding = params.embeddings[row.embedding]
     if row.labels != embedding.labels:
@@ -199,6 +218,11 @@ def _check_spread(params: Params, key: str, row: SpreadLabels) -> None:
         raise ValueError(
             f"{key}.labels: {row.labels} are made of tags, whose maps a row of spread_cam_labels spreads"
         )
+
+
+def _check_spread(params: Params, key: str, row: SpreadLabels) -> None:
+    _check_trained_on(params, key, row)
+    embedding = params.embeddings[row.embedding]
     settings = params.semantic_methods[embedding.settings]
     if isinstance(settings, Spml) and not settings.joint_classifier:
         raise ValueError(
@@ -219,18 +243,45 @@ def _check_spread_cams(params: Params, key: str, row: SpreadCamLabels) -> None:
         )
 
 
-def _check_classifiers(params: Params) -> None:
-    for name, row in params.classifiers.items():
-        key = f"classifiers.{name}"
-        _check_row(params, key, row)
-        _check_settings(params, f"{key}.settings", row.settings, "pixel_classifier")
-        known(f"{key}.embedding", row.embedding, params.embeddings)
-        known(f"{key}.labels", row.labels, params.spread)
-        seen = params.embeddings[row.embedding].labels
-        if seen not in label_sources(params, row.labels):
-            raise ValueError(
-                f"{key}.embedding: {row.embedding} was trained on {seen}, which {row.labels} is not made of"
-            )
+def _check_spread_segments(params: Params, key: str, row: SpreadSegmentLabels) -> None:
+    _check_trained_on(params, key, row)
+    segments = params.embeddings[row.embedding].segments
+    if row.segments != segments:
+        raise ValueError(
+            f"{key}.segments: {row.embedding} was trained on the segments {segments}, not on {row.segments}"
+        )
+
+
+def _check_retrieved(params: Params, key: str, row: RetrievedLabels) -> None:
+    known(f"{key}.embedding", row.embedding, params.embeddings)
+    known(f"{key}.classifier", row.classifier, params.classifiers)
+    classifier = params.classifiers[row.classifier]
+    if classifier.labels not in params.spread_cam_labels:
+        raise ValueError(
+            f"{key}.classifier: {row.classifier} was trained on {classifier.labels}, and a second round"
+            " follows on labels of spread_cam_labels alone"
+        )
+    if classifier.embedding != row.embedding:
+        raise ValueError(
+            f"{key}.embedding: {row.classifier} has the embedding {classifier.embedding}, not {row.embedding}"
+        )
+    if row.seed not in classifier.seeds:
+        raise ValueError(f"{key}.seed: {row.classifier} is not trained with seed {row.seed}")
+    tags = params.spread_cam_labels[classifier.labels].labels
+    if row.labels != tags:
+        raise ValueError(f"{key}.labels: {classifier.labels} are made of {tags}, not of {row.labels}")
+
+
+def _check_classifier(params: Params, key: str, row: ClassifierRun) -> None:
+    _check_row(params, key, row)
+    _check_settings(params, f"{key}.settings", row.settings, "pixel_classifier")
+    known(f"{key}.embedding", row.embedding, params.embeddings)
+    known(f"{key}.labels", row.labels, params.spread)
+    seen = params.embeddings[row.embedding].labels
+    if seen not in label_sources(params, row.labels):
+        raise ValueError(
+            f"{key}.embedding: {row.embedding} was trained on {seen}, which {row.labels} is not made of"
+        )
 
 
 def _check_semantic_runs(params: Params) -> None:

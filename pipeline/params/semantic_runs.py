@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.base import Name, Positive, Section, Seed
+from pipeline.params.base import Count, Name, Positive, Section, Seed
 from pipeline.params.comparison import DenseCrf
 from pipeline.params.semantic_methods import (
     PixelClassifier,
@@ -46,6 +46,25 @@ class SpreadLabels(Section):
     threads: Positive  # of the network
 
 
+class SpreadSegmentLabels(Section):
+    """Pseudo-labels for DensePose's points: the nearest labelled segments of the same image, walked.
+
+    A table of its own, since DVC has no dependencies that only some rows have: this one's is `segments`.
+    Images are read at scale 1 without their mirror image; of `windows`, crop and stride count alone.
+    """
+
+    embedding: Name
+    labels: Name  # those that the embedding was trained on
+    segments: Name  # the over-segmentation that it was trained on
+    grid: Positive  # initial clusters per side
+    iterations: Count  # of k-means
+    walk: RandomWalk
+    windows: SemanticInference
+    dense_crf: DenseCrf
+    processes: Positive
+    threads: Positive
+
+
 class SpreadCamLabels(Section):
     """Pseudo-labels for tags: class activation maps, walked, and then the nearest segments of all images.
 
@@ -61,6 +80,28 @@ class SpreadCamLabels(Section):
     dense_crf: DenseCrf
     processes: Positive
     threads: Positive
+
+
+class RetrievedLabels(Section):
+    """The second round of pseudo-labels for tags: a classifier that the first round's have trained labels the
+    segments of all images, and each image has the classes of the nearest ones.
+
+    A table of its own, since DVC has no dependencies that only some rows have: this one's is `classifier`.
+    """
+
+    embedding: Name
+    classifier: Name  # a row of `classifiers` on labels of `spread_cam_labels`, with the same embedding
+    seed: Seed  # of the classifier
+    labels: Name  # the tags
+    walk: RandomWalk  # of what the classifier says
+    inference: SemanticInference  # of the classifier; its windows are the embedding's, too
+    retrieval: Retrieval
+    dense_crf: DenseCrf
+    processes: Positive
+    threads: Positive
+
+
+SpreadRow = SpreadLabels | SpreadSegmentLabels | SpreadCamLabels | RetrievedLabels
 
 
 class SemanticRow(Section):

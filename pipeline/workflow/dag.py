@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import UserError
-from pipeline.params import DATASETS, LABEL_TABLES, Params
+from pipeline.params import DATASETS, LABEL_TABLES, SPREAD_TABLES, Params
 from pipeline.params.semantic_rows import label_sources
 
 # Stages that read masks and hand on something without: images alone, or boxes alone.
@@ -115,9 +115,9 @@ def semantic_stages(params: Params) -> dict[str, set[str]]:
         stages[f"grown_labels@{name}"] = label_sources(params, grown.labels)
     for name, embedding in params.embeddings.items():
         stages[f"train_embeddings@{name}"] = label_sources(params, embedding.labels)
-    for name in params.spread:
-        table = "spread_labels" if name in params.spread_labels else "spread_cam_labels"
-        stages[f"{table}@{name}"] = label_sources(params, name) - {name}
+    for table in SPREAD_TABLES:
+        for name in getattr(params, table):
+            stages[f"{table}@{name}"] = label_sources(params, name) - {name}
     for name, run in params.semantic_trained.items():
         kind = "classifiers" if name in params.classifiers else "semantic"
         names = label_sources(params, run.labels)

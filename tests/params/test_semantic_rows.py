@@ -38,7 +38,11 @@ def test_label_sources_lead_to_what_people_gave(content: dict[str, Any], tmp_pat
     assert label_sources(params, "from_boxes") == {"from_boxes", "tags", "boxes"}
     assert label_sources(params, "spread_points") == {"spread_points", "mine"}
     assert label_sources(params, "spread_tags") == {"spread_tags", "tags", "from_tags"}
-    assert list(params.semantic_trained) == ["spml_points", "spml_tags", "all_pixels"]
+    assert label_sources(params, "segment_points") == {"segment_points", "mine"}
+    assert label_sources(params, "second_tags") == {"second_tags", "spread_tags", "tags", "from_tags"}
+    assert list(params.semantic_trained) == [
+        *("spml_points", "spml_second_tags", "spml_segment_points", "spml_tags", "all_pixels")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,23 @@ def test_label_sources_lead_to_what_people_gave(content: dict[str, Any], tmp_pat
         ("spread_cam_labels.spread_tags", {"cams": "other"}, "cams: 'other' is not defined"),
         ("spread_cam_labels.spread_tags", {"labels": "pixels"}, "plain are maps of tags, not of pixels"),
         ("spread_cam_labels.spread_tags", {"embedding": "of_points"}, "which is not made of the tags tags"),
+        ("spread_segment_labels.segment_points", {"embedding": "other"}, "embedding: 'other' is not defined"),
+        ("spread_segment_labels.segment_points", {"labels": "pixels"}, "of_points was trained on mine, not"),
+        (
+            "spread_segment_labels.segment_points",
+            {"segments": "drawn"},
+            "of_points was trained on the segments fine, not on drawn",
+        ),
+        ("retrieved_labels.second_tags", {"embedding": "other"}, "embedding: 'other' is not defined"),
+        ("retrieved_labels.second_tags", {"embedding": "of_points"}, "spml_tags has the embedding of_tags"),
+        ("retrieved_labels.second_tags", {"classifier": "all_pixels"}, "'all_pixels' is not defined"),
+        (
+            "retrieved_labels.second_tags",
+            {"classifier": "spml_second_tags"},
+            "spml_second_tags was trained on second_tags, and a second round follows on labels of spread_cam",
+        ),
+        ("retrieved_labels.second_tags", {"seed": 1}, "spml_tags is not trained with seed 1"),
+        ("retrieved_labels.second_tags", {"labels": "pixels"}, "spread_tags are made of tags, not of pixels"),
         ("classifiers.spml_tags", {"settings": "supervise"}, "supervise configures supervised_semantic"),
         ("classifiers.spml_tags", {"labels": "from_tags"}, "labels: 'from_tags' is not defined"),
         (

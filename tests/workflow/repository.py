@@ -189,16 +189,17 @@ def add_semantic(repository: Path) -> None:
 
 
 def _spml_rows() -> dict[str, dict[str, dict[str, object]]]:
-    """SPML from points and from tags, and the oracle."""
+    """SPML from points and from tags, both in two ways, and the oracle."""
     methods = {
         "embed": semantic_settings.spml(),
         "classify": semantic_settings.classifier(),
         "supervise": semantic_settings.supervised(),
     }
     network = {"model": "pyramid", "backbone": "shapes_pretrained"}
+    windows = semantic_settings.inference().model_dump(mode="json")
     spread = {
         "walk": semantic_settings.walk().model_dump(mode="json"),
-        "windows": semantic_settings.inference().model_dump(mode="json"),
+        "windows": windows,
         "dense_crf": CONFIDENT.dense_crf.model_dump(mode="json"),
         "processes": 1,
         "threads": 1,
@@ -214,6 +215,16 @@ def _spml_rows() -> dict[str, dict[str, dict[str, object]]]:
             "of_tags": {"labels": "from_tags", **embedding},
         },
         "spread_labels": {"spread_points": {"embedding": "of_points", "labels": "mine", **spread}},
+        "spread_segment_labels": {
+            "segment_points": {
+                "embedding": "of_points",
+                "labels": "mine",
+                "segments": "fine",
+                "grid": 4,
+                "iterations": 5,
+                **spread,
+            }
+        },
         "spread_cam_labels": {
             "spread_tags": {
                 "embedding": "of_tags",
@@ -223,15 +234,31 @@ def _spml_rows() -> dict[str, dict[str, dict[str, object]]]:
                 **spread,
             }
         },
+        "retrieved_labels": {
+            "second_tags": {
+                "embedding": "of_tags",
+                "classifier": "spml_tags",
+                "seed": 0,
+                "labels": "tags",
+                "inference": windows,
+                "retrieval": retrieval,
+                **{key: value for key, value in spread.items() if key != "windows"},
+            }
+        },
         "classifiers": {
             f"spml_{kind}": {
                 "title": f"SPML, {kind}",
                 "settings": "classify",
-                "embedding": f"of_{kind}",
-                "labels": f"spread_{kind}",
+                "embedding": f"of_{kind.split('_')[-1]}",
+                "labels": labels,
                 **row,
             }
-            for kind in ("points", "tags")
+            for kind, labels in (
+                ("points", "spread_points"),
+                ("tags", "spread_tags"),
+                ("second_tags", "second_tags"),
+                ("segment_points", "segment_points"),
+            )
         },
         "semantic_runs": {
             "all_pixels": {

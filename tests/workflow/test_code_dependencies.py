@@ -199,6 +199,7 @@ NOT_RUN["train_embeddings"] = (
 )
 NOT_RUN["train_classifiers"] = NOT_RUN["train_semantic"] = NOT_RUN["train_embeddings"]
 NOT_RUN["spread_labels"] = NOT_RUN["spread_cam_labels"] = NOT_RUN["train_cams"]
+NOT_RUN["spread_segment_labels"] = NOT_RUN["retrieved_labels"] = NOT_RUN["train_cams"]
 NOT_RUN["predict_classifiers"] = NOT_RUN["predict_semantic"] = NOT_RUN["train_cams"]
 FOLDER_OF_MAPS = (
     "{folder: data/streets, train_list: a, val_list: b, classes: [road], background: false, ignore: [],"

@@ -332,7 +332,8 @@ def test_a_leak_into_the_classifier_is_one_into_all_that_is_made_of_it(semantic:
     leaks = find_leaks(with_dep(dag, "train_cams@plain", "data/demo/labels/pixels"), params)
     assert {leak.split()[0] for leak in leaks} == {
         *(*MAPS_OF_TAGS, MAPS_OF_BOXES, "train_embeddings@of_tags", "spread_cam_labels@spread_tags"),
-        *("train_classifiers@spml_tags", "predict_classifiers@spml_tags"),
+        *("train_classifiers@spml_tags", "predict_classifiers@spml_tags", "retrieved_labels@second_tags"),
+        *("train_classifiers@spml_second_tags", "predict_classifiers@spml_second_tags"),
     }
 
 
@@ -368,7 +369,8 @@ def test_no_result_depends_on_where_it_is_calculated(root: Path) -> None:
     [
         *("baseline", "import_coco", "import_cityscapes", "import_voc", "import_maps", "import_densepose"),
         *("paint", "weak_labels", "own_labels", "segments", "refined_cams", "cam_labels"),
-        *("spread_labels", "spread_cam_labels", "predict_semantic"),
+        *("spread_labels", "spread_segment_labels", "spread_cam_labels", "retrieved_labels"),
+        "predict_semantic",
     ],
 )
 def test_stages_of_images_pass_the_executor(root: Path, stage: str) -> None:
@@ -382,6 +384,13 @@ def test_semantic_stages_see_their_own_labels(semantic: tuple[Dag, Params]) -> N
     assert "own_maps@mine" in before["train_embeddings@of_points"]
     assert before["spread_labels@spread_points"] >= {"train_embeddings@of_points", "own_maps@mine"}
     assert before["spread_cam_labels@spread_tags"] >= {"train_embeddings@of_tags", "cams@plain"}
+    assert before["spread_segment_labels@segment_points"] >= {
+        *("train_embeddings@of_points", "own_maps@mine", "segments@fine")
+    }
+    assert before["retrieved_labels@second_tags"] >= {
+        *("train_embeddings@of_tags", "train_classifiers@spml_tags", "weak_labels@tags")
+    }
+    assert "retrieved_labels@second_tags" in before["train_classifiers@spml_second_tags"]
     assert "spread_labels@spread_points" in before["train_classifiers@spml_points"]
     assert "train_classifiers@spml_points" in before["predict_classifiers@spml_points"]
     assert before["train_semantic@all_pixels"] >= {"weak_labels@pixels", "backbones@shapes_pretrained"}
@@ -398,6 +407,14 @@ def test_semantic_stages_see_their_own_labels(semantic: tuple[Dag, Params]) -> N
         ("spread_labels@spread_points", "data/demo/cams/plain"),
         ("spread_cam_labels@spread_tags", "data/demo/labels/spread_points/maps"),
         ("spread_cam_labels@spread_tags", "data/demo/models/of_points"),
+        ("spread_segment_labels@segment_points", "data/demo/labels/pixels"),
+        ("spread_segment_labels@segment_points", "data/demo/labels/spread_points"),
+        ("spread_segment_labels@segment_points", "data/demo/models/all_pixels"),
+        ("retrieved_labels@second_tags", "data/demo/labels/mine/maps"),
+        ("retrieved_labels@second_tags", "data/demo/labels/boxes/labels.json"),
+        ("retrieved_labels@second_tags", "data/demo/models/spml_points"),
+        ("retrieved_labels@second_tags", "data/demo/semantic/train"),
+        ("train_classifiers@spml_second_tags", "data/demo/labels/spread_points"),
         ("train_classifiers@spml_points", "data/demo/labels/pixels"),
         ("train_classifiers@spml_points", "data/demo/labels/spread_tags"),
         ("train_classifiers@spml_tags", "data/demo/models/all_pixels"),

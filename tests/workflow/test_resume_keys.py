@@ -32,7 +32,9 @@ STAGES = (
     "refined_cams@spread",
     "train_embeddings@of_points",
     "spread_labels@spread_points",
+    "spread_segment_labels@segment_points",
     "spread_cam_labels@spread_tags",
+    "retrieved_labels@second_tags",
     "train_semantic@all_pixels",
     "train_classifiers@spml_points",
     "predict_semantic@all_pixels",
@@ -55,7 +57,9 @@ WORK = (  # what a script calls with its key
     "refine_cams",
     "train_semantic",
     "spread_labels",
+    "spread_segment_labels",
     "spread_cam_labels",
+    "retrieved_labels",
     "predict_label_maps",
 )
 INPUTS = (
@@ -174,7 +178,11 @@ def test_code_of_others_is_not_in_the_key(stage: str, repository: Path, key_of: 
         ("train_classifiers@spml_points", "models/of_points/seed-3/model.safetensors"),
         ("train_classifiers@spml_points", "labels/spread_points/labels.json"),
         ("spread_labels@spread_points", "labels/mine/labels.json"),
+        ("spread_segment_labels@segment_points", "segments/fine/pack.json"),
         ("spread_cam_labels@spread_tags", "cams/plain/pack.json"),
+        ("retrieved_labels@second_tags", "models/spml_tags/seed-0/model.safetensors"),
+        ("retrieved_labels@second_tags", "models/of_tags/seed-3/model.safetensors"),
+        ("retrieved_labels@second_tags", "labels/tags/labels.json"),
         ("predict_semantic@all_pixels", "models/all_pixels/seed-0/model.safetensors"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
 
 import numpy as np
 import torch
@@ -80,21 +79,18 @@ def class_probabilities(
     networks: ClassifiedEmbedding,
     pixels: NDArray[np.uint8],
     settings: params.SemanticInference,
-    average: Literal["probabilities", "logits"] = "probabilities",
 ) -> NDArray[np.float32]:
     """(C, H, W) probabilities of an image (H, W, 3) uint8 RGB, averaged over scales and mirrors.
 
-    average: of the probabilities, or the probabilities of the mean logits (SPML's second memory).  The
-    networks must be in evaluation mode.
+    The networks must be in evaluation mode.
     """
     image = normalised(networks.embedding, pixels)
     height, width = image.shape[2:]
     found = []
     for view in views(image, settings.scales, settings.mirror):
         logits = resize_bilinear(upright(view_logits(networks, view, settings)), height, width)
-        found.append((logits.softmax(dim=1) if average == "probabilities" else logits).mean(dim=0))
-    mean = torch.stack(found).mean(dim=0)
-    return np.asarray((mean if average == "probabilities" else mean.softmax(dim=0)).cpu().numpy())
+        found.append(logits.softmax(dim=1).mean(dim=0))
+    return np.asarray(torch.stack(found).mean(dim=0).cpu().numpy())
 
 
 def predict_maps(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,6 @@ from pipeline.distributed import is_main
 from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard, only_process
 from pipeline.engine.loop import FitResult, fit
-from pipeline.engine.parallel import map_images
 from pipeline.engine.rng import seed_everything
 from pipeline.errors import UserError
 from pipeline.labels.semantic_labels import SemanticLabels
@@ -29,7 +27,7 @@ from pipeline.methods.semantic.build import build_semantic
 from pipeline.methods.semantic.bundle import Description, describe, load_semantic, save_semantic
 from pipeline.methods.semantic.inference import class_probabilities, label_map
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
-from pipeline.priors.crf.inference import dense_crf
+from pipeline.priors.crf.inference import smooth_scenes
 
 CRF = "_crf"  # ends the name of a pack whose maps a dense CRF has smoothed
 
@@ -134,8 +132,9 @@ def predict_label_maps(
         writers = [PackWriter(ids, checkpoint / ending, key) for ending in ("maps", f"maps{CRF}")]
         lacking = [set(writer.remaining) for writer in writers]
         items = _Predicted(networks, settings, store, sorted(set.union(*lacking)))
-        smooth = partial(_maps, settings.dense_crf)
-        for image_id, *maps in map_images(smooth, items, settings.processes, f"maps of {name}", executor):
+        what, processes = f"maps of {name}", settings.processes
+        made = smooth_scenes(_maps, items, settings.dense_crf, processes, what, executor, device)
+        for image_id, *maps in made:
             for writer, left, data in zip(writers, lacking, maps, strict=True):
                 if image_id in left:
                     writer.add(image_id, data)
@@ -144,6 +143,5 @@ def predict_label_maps(
     discard(checkpoint)
 
 
-def _maps(settings: params.DenseCrf, item: _Item) -> tuple[int, bytes, bytes]:
-    smooth = dense_crf(item.pixels, item.probabilities, settings)
+def _maps(item: _Item, smooth: NDArray[np.float32]) -> tuple[int, bytes, bytes]:
     return item.image_id, encode_map(label_map(item.probabilities)), encode_map(label_map(smooth))

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import params
-from pipeline.data.label_codes import VOID
+from pipeline.data.label_codes import UNLABELLED, VOID
 from pipeline.data.semantic_samples import nearest_cells
 from pipeline.methods.semantic.inference import normalised, upright, view_logits, views
-from pipeline.methods.spml.affinity import spread_labels
 from pipeline.methods.spml.clustering import normalise
-from pipeline.methods.spml.features import color_features, location_features
+from pipeline.methods.spml.features import location_features
 from pipeline.methods.spml.inference import embed
-from pipeline.methods.spml.segments import Clustering, make_segments
+from pipeline.methods.spml.retrieval import nearest_labels
+from pipeline.methods.spml.segments import Clustering, Segments, make_segments
 from pipeline.methods.spml.walk import random_walk, transitions, view_similarities
 from pipeline.models.layers import resize_bilinear
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
@@ -37,7 +37,7 @@ class PseudoLabeler:
         inference: params.SemanticInference,
         classes: int,
     ) -> None:
-        """inference: of its windows alone; images are read at scale 1 with their mirror image."""
+        """inference: of its windows alone but for the second classifier; images are read at scale 1."""
         self.networks = networks.eval()
         self.walk, self.inference, self.classes = walk, inference, classes
 
@@ -47,12 +47,12 @@ class PseudoLabeler:
         map (H, W), each divided by its largest probability, walked."""
         image = self._views(pixels)
         probabilities = view_logits(self.networks, image, self.inference).softmax(dim=1)
-        scores = upright(self._small(probabilities)).mean(dim=0)
+        scores = upright(self._small(probabilities, image)).mean(dim=0)
         present = np.unique(labels)
         absent = np.setdiff1d(np.arange(self.classes), present)
         scores = by_maximum(scores)
         scores[torch.from_numpy(absent).to(scores.device)] = 0
-        return self._walked(scores, image)
+        return self._walked(scores, image, [image])
 
     @torch.inference_mode()
     def from_cams(self, pixels: Pixels, cams: NDArray[np.floating], tags: Sequence[int]) -> Tensor:
@@ -64,34 +64,45 @@ class PseudoLabeler:
         scores = activations.new_zeros(self.classes, rows, columns)
         scores[list(tags)] = activations
         scores[0] = (1 - scores[1:].amax(dim=0)) ** BACKGROUND_POWER
-        return self._walked(scores, image)
+        return self._walked(scores, image, [image])
+
+    @torch.inference_mode()
+    def from_second_classifier(self, pixels: Pixels, tags: Sequence[int]) -> Tensor:
+        """Of tags, in their second round: what a classifier on the first round's labels says of background
+        and tagged classes, each divided by its largest probability, walked.
+
+        Logits are averaged over the scales and mirrors of `inference`, which the walk sees, too.
+        """
+        image = normalised(self.networks.embedding, pixels)
+        pictures = list(views(image, self.inference.scales, self.inference.mirror))
+        of_views = [view_logits(self.networks, each, self.inference) for each in pictures]
+        logits = torch.cat([upright(self._small(each, image)) for each in of_views])
+        scores = by_maximum(logits.mean(dim=0).softmax(dim=0))
+        seen = torch.zeros(self.classes, dtype=torch.bool, device=scores.device)
+        seen[[0, *tags]] = True
+        return self._walked(scores * seen[:, None, None], image, pictures)
 
     @torch.inference_mode()
     def from_segments(
-        self, pixels: Pixels, labels: Pixels, regions: NDArray[np.uint16], settings: params.Spml
+        self, pixels: Pixels, labels: Pixels, regions: NDArray[np.uint16], clustering: Clustering
     ) -> Tensor:
-        """Of DensePose's points: the class of the labelled segment nearest to each segment of the image, each
-        class divided by its maximum, walked.  settings: of the training, which say what segments are."""
-        image = self._views(pixels)
-        network = self.networks.embedding
-        embeddings = embed(network, image[:1], self.inference)
-        height, width = (-(-side // 4) for side in pixels.shape[:2])
-        embeddings = resize_bilinear(embeddings, height, width)
-        maps = [torch.from_numpy(each.astype(np.int64))[None].to(image.device) for each in (labels, regions)]
+        """Of DensePose's points: the classes of the labelled segments nearest to the pixels, averaged over
+        each segment of the image, divided by their maximum, walked.
+
+        labels, regions: (H, W).  Segments are those of all pixels, void ones too, at half the image's size;
+        neither they nor the walk see colours or the mirror image.
+        """
+        image = normalised(self.networks.embedding, pixels)
+        height, width = (-(-side // 2) for side in pixels.shape[:2])
+        embeddings = resize_bilinear(embed(self.networks.embedding, image, self.inference), height, width)
+        given = np.where(labels == VOID, UNLABELLED, labels)
+        maps = [torch.from_numpy(each.astype(np.int64))[None].to(image.device) for each in (given, regions)]
         small_labels, small_regions = (nearest_cells(each, height, width) for each in maps)
-        segments = make_segments(
-            embeddings,
-            small_labels,
-            small_regions,
-            location_features(height, width, image.device),
-            Clustering((settings.grid, settings.grid), settings.iterations, settings.joint_weight),
-            color_features(image[:1], height, width) if settings.color_features else None,
-        )
-        spread = spread_labels(segments, self.classes, least_similarity=-torch.inf)
-        scores = embeddings.new_zeros(height, width, self.classes)
-        scores[small_labels[0] != VOID] = spread[segments.own].to(scores.dtype)
-        scores = self._small(scores.permute(2, 0, 1)[None], image)[0]
-        return self._walked(by_maximum(scores), image)
+        place = location_features(height, width, image.device)
+        segments = make_segments(embeddings, small_labels, small_regions, place, clustering)
+        shares = neighbour_shares(segments, self.classes)
+        scores = shares[segments.own].T.reshape(1, self.classes, height, width)
+        return self._walked(by_maximum(self._small(scores, image)[0]), image, [image])
 
     def _views(self, pixels: Pixels) -> Tensor:
         (image,) = views(normalised(self.networks.embedding, pixels), (1.0,), mirror=True)
@@ -101,16 +112,36 @@ class PseudoLabeler:
         rows, columns = (-(-side // self.walk.stride) for side in image.shape[2:])
         return rows, columns
 
-    def _small(self, maps: Tensor, image: Tensor | None = None) -> Tensor:
-        return resize_bilinear(maps, *self._cells(maps if image is None else image))
+    def _small(self, maps: Tensor, image: Tensor) -> Tensor:
+        return resize_bilinear(maps, *self._cells(image))
 
-    def _walked(self, scores: Tensor, image: Tensor) -> Tensor:
-        """Scores (C, h, w) after the walk between embeddings of the image and its mirror, at image size."""
-        embeddings = upright(self._small(embed(self.networks.embedding, image, self.inference)))
+    def _walked(self, scores: Tensor, image: Tensor, pictures: Sequence[Tensor]) -> Tensor:
+        """Scores (C, h, w) after the walk between embeddings of `pictures`, at the size of `image`.
+
+        pictures: views of the image, (1 or 2, 3, ...), the mirror image second.
+        """
+        of_views = [embed(self.networks.embedding, each, self.inference) for each in pictures]
+        embeddings = torch.cat([upright(self._small(each, image)) for each in of_views])
         unit = normalise(embeddings.movedim(1, -1)).movedim(-1, 1)
         matrix = transitions(view_similarities(unit), self.walk.sharpness, self.walk.power)
         walked = random_walk(scores.flatten(1), matrix, self.walk.squarings).view_as(scores)
         return resize_bilinear(walked[None], *image.shape[2:])[0]
+
+
+def neighbour_shares(segments: Segments, classes: int) -> Tensor:
+    """(m, classes) float32: of each segment, the shares of its pixels whose nearest labelled segment has the
+    class, by the cosine of plain embeddings.  All are 0 where no segment has a label.
+
+    segments: of one image.
+    """
+    labelled = segments.label < classes
+    count = len(segments.label)
+    if not labelled.any():
+        return segments.embeddings.new_zeros(count, classes)
+    nearest = nearest_labels(segments.embeddings, segments.prototypes[labelled], segments.label[labelled], 1)
+    found = torch.bincount(segments.own * classes + nearest[:, 0], minlength=count * classes)
+    votes = found.view(count, classes).float()
+    return votes / votes.sum(dim=1, keepdim=True)
 
 
 def by_maximum(scores: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,18 +19,20 @@ from pipeline.data.pack_writer import PackWriter
 from pipeline.data.packs import Pack, encode_map
 from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard, only_process
-from pipeline.engine.parallel import map_images
+from pipeline.engine.progress import Progress
 from pipeline.errors import UserError
 from pipeline.files import replacing_folder, write_json
 from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.methods.cam.packs import full_size, open_maps, read_maps
 from pipeline.methods.cam.tags import check_images
-from pipeline.methods.semantic.bundle import load_semantic
+from pipeline.methods.semantic.bundle import Description, load_semantic
 from pipeline.methods.semantic.inference import label_map
 from pipeline.methods.semantic.stage import check_classes
 from pipeline.methods.spml.inference import Memory, Retriever, emphasised
 from pipeline.methods.spml.pseudo_labels import PseudoLabeler, void_kept
-from pipeline.priors.crf.inference import dense_crf
+from pipeline.methods.spml.segments import Clustering
+from pipeline.models.pixel_embedding import ClassifiedEmbedding
+from pipeline.priors.crf.inference import smooth_scenes
 from pipeline.weights import read_weights, save_tensors
 
 Pixels = NDArray[np.uint8]
@@ -46,6 +47,11 @@ class _Scored(NamedTuple):
     pixels: Pixels
     scores: NDArray[np.float32]
     labels: Pixels | None
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """(C, H, W) scores divided by their sum over the classes."""
+        return as_probabilities(self.scores)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,48 @@ def spread_labels(
     with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
         writer = PackWriter(labels.images, checkpoint, key)
         images = _Images(store, writer.remaining, scores_of, labels)
-        _smooth(row, images, writer, executor, f"labels {name}")
+        _smooth(row, images, writer, executor, device, f"labels {name}")
+        _write(row, labels, writer, out)
+    discard(checkpoint)
+
+
+def spread_segment_labels(
+    row: params.SpreadSegmentLabels,
+    model: Path,
+    store: ImageStore,
+    labels: SemanticLabels,
+    regions: Path,
+    out: Path,
+    *,
+    device: torch.device,
+    executor: params.Executor,
+    checkpoint: Path,
+    key: str,
+    name: str,
+) -> None:
+    """Write the label set `out` of pseudo-labels for DensePose's points (SPML's release).
+
+    The classes of the nearest labelled segments of the same image, walked, and a dense CRF; void pixels of
+    `labels` stay void.  regions: pack of the over-segmentation; the rest as for `spread_labels`.
+    """
+    networks, description = load_semantic(model, device)
+    check_classes(labels, description.classes, model)
+    check_images(labels, store)
+    cut = Pack(regions)
+    labeler = PseudoLabeler(networks, row.walk, row.windows, len(labels.classes))
+    clustering = Clustering((row.grid, row.grid), row.iterations)
+
+    def scores_of(image_id: int, pixels: Pixels) -> Tensor:
+        own = cut.read(image_id)
+        if own.shape != pixels.shape[:2]:
+            problem = "its map of regions is not of the image's size"
+            raise UserError(cut.folder, f"image {image_id}", problem, "run `dvc repro` to make both anew")
+        return labeler.from_segments(pixels, labels.partial_map(image_id), own, clustering)
+
+    with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
+        writer = PackWriter(labels.images, checkpoint, key)
+        images = _Images(store, writer.remaining, scores_of, labels)
+        _smooth(row, images, writer, executor, device, f"labels {name}")
         _write(row, labels, writer, out)
     discard(checkpoint)
 
@@ -127,19 +174,10 @@ def spread_cam_labels(
     networks, description = load_semantic(model, device)
     check_classes(labels, description.classes, model)
     check_images(labels, store)
-    if not labels.background:
-        problem = "have no background, which class activation maps tell from the classes"
-        raise UserError(labels.folder, "classes", problem, "label points or scribbles instead")
+    _check_background(labels)
     maps, classes = open_maps(cams, labels), len(labels.classes)
     labeler = PseudoLabeler(networks, row.walk, row.windows, classes)
-    settings = description.settings
-    retriever = Retriever(
-        networks.embedding,
-        row.windows,
-        row.retrieval,
-        classes,
-        color_features=isinstance(settings, params.Spml) and settings.color_features,
-    )
+    retriever = _retriever(networks, description, row.windows, row.retrieval)
 
     def walked(image_id: int, pixels: Pixels) -> Tensor:
         image = labels.images[image_id]
@@ -154,19 +192,89 @@ def spread_cam_labels(
         first = checkpoint / "walked"
         writer = PackWriter(labels.images, first, key)
         images = _Images(store, writer.remaining, walked, None)
-        _smooth(row, images, writer, executor, f"walks of {name}")
+        _smooth(row, images, writer, executor, device, f"walks of {name}")
         writer.finish(first, {"classes": list(labels.classes)})
         memory = _memory(retriever, store, Pack(first), checkpoint / f"memory-{key}.safetensors", device)
-
-        def retrieved(image_id: int, pixels: Pixels) -> Tensor:
-            scores = retriever.scores(pixels, memory)
-            return emphasised(scores, labels.images[image_id].tags, row.retrieval.floor)
-
         writer = PackWriter(labels.images, checkpoint / "retrieved", key)
-        images = _Images(store, writer.remaining, retrieved, None)
-        _smooth(row, images, writer, executor, f"labels {name}")
+        images = _Images(store, writer.remaining, _retrieved(retriever, memory, labels), None)
+        _smooth(row, images, writer, executor, device, f"labels {name}")
         _write(row, labels, writer, out)
     discard(checkpoint)
+
+
+def retrieved_labels(
+    row: params.RetrievedLabels,
+    model: Path,
+    classifier: Path,
+    store: ImageStore,
+    labels: SemanticLabels,
+    out: Path,
+    *,
+    device: torch.device,
+    executor: params.Executor,
+    checkpoint: Path,
+    key: str,
+    name: str,
+) -> None:
+    """Write the label set `out` of the second round of pseudo-labels for tags (SPML's release).
+
+    A memory of all images' segments with the labels that a classifier on the first round's pseudo-labels
+    gives them; each image's classes by its nearest segments in there, and a dense CRF.  classifier: its
+    folder; labels: the tags; the rest as for `spread_cam_labels`.
+    """
+    networks, description = load_semantic(model, device)
+    classified, other = load_semantic(classifier, device)
+    for folder, classes in ((model, description.classes), (classifier, other.classes)):
+        check_classes(labels, classes, folder)
+    check_images(labels, store)
+    _check_background(labels)
+    labeler = PseudoLabeler(classified, row.walk, row.inference, len(labels.classes))
+    retriever = _retriever(networks, description, row.inference, row.retrieval)
+
+    with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
+        first = checkpoint / "classified"
+        writer = PackWriter(labels.images, first, key)
+        left, total = writer.remaining, len(labels.images)
+        with Progress(f"classes of {name}", total, "images", total - len(left)) as progress:
+            for image_id in left:
+                tags = labels.images[image_id].tags
+                scores = labeler.from_second_classifier(store.read(image_id), tags)
+                writer.add(image_id, encode_map(label_map(scores.cpu().numpy())))
+                progress.advance()
+        writer.finish(first, {"classes": list(labels.classes)})
+        memory = _memory(retriever, store, Pack(first), checkpoint / f"memory-{key}.safetensors", device)
+        writer = PackWriter(labels.images, checkpoint / "retrieved", key)
+        images = _Images(store, writer.remaining, _retrieved(retriever, memory, labels), None)
+        _smooth(row, images, writer, executor, device, f"labels {name}")
+        _write(row, labels, writer, out)
+    discard(checkpoint)
+
+
+def _check_background(labels: SemanticLabels) -> None:
+    if not labels.background:
+        problem = "have no background, which class activation maps tell from the classes"
+        raise UserError(labels.folder, "classes", problem, "label points or scribbles instead")
+
+
+def _retriever(
+    networks: ClassifiedEmbedding,
+    description: Description,
+    windows: params.SemanticInference,
+    retrieval: params.Retrieval,
+) -> Retriever:
+    settings = description.settings
+    colors = isinstance(settings, params.Spml) and settings.color_features
+    return Retriever(networks.embedding, windows, retrieval, len(description.classes), color_features=colors)
+
+
+def _retrieved(retriever: Retriever, memory: Memory, labels: SemanticLabels) -> ScoresOf:
+    """What the nearest segments of the memory say of an image, background and tagged classes raised."""
+
+    def scores_of(image_id: int, pixels: Pixels) -> Tensor:
+        scores = retriever.scores(pixels, memory)
+        return emphasised(scores, labels.images[image_id].tags, retriever.retrieval.floor)
+
+    return scores_of
 
 
 def _memory(retriever: Retriever, store: ImageStore, maps: Pack, path: Path, device: torch.device) -> Memory:
@@ -179,23 +287,22 @@ def _memory(retriever: Retriever, store: ImageStore, maps: Pack, path: Path, dev
 
 
 def _smooth(
-    row: params.SpreadLabels | params.SpreadCamLabels,
+    row: params.SpreadRow,
     images: _Images,
     writer: PackWriter,
     executor: params.Executor,
+    device: torch.device,
     what: str,
 ) -> None:
-    label = partial(_label, row.dense_crf)
-    for image_id, data in map_images(label, images, row.processes, what, executor):
+    made = smooth_scenes(_label, images, row.dense_crf, row.processes, what, executor, device)
+    for image_id, data in made:
         writer.add(image_id, data)
 
 
-def _label(settings: params.DenseCrf, image: _Scored) -> tuple[int, bytes]:
+def _label(image: _Scored, smooth: NDArray[np.float32]) -> tuple[int, bytes]:
     """The label map after a dense CRF.  An image without any score has no labels."""
-    if not image.scores.any():
-        made = np.full(image.pixels.shape[:2], UNLABELLED, np.uint8)
-    else:
-        made = label_map(dense_crf(image.pixels, as_probabilities(image.scores), settings))
+    nothing = np.full(image.pixels.shape[:2], UNLABELLED, np.uint8)
+    made = label_map(smooth) if image.scores.any() else nothing
     return image.image_id, encode_map(made if image.labels is None else void_kept(made, image.labels))
 
 
@@ -206,9 +313,7 @@ def as_probabilities(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(shares, np.float32)
 
 
-def _write(
-    row: params.SpreadLabels | params.SpreadCamLabels, labels: SemanticLabels, writer: PackWriter, out: Path
-) -> None:
+def _write(row: params.SpreadRow, labels: SemanticLabels, writer: PackWriter, out: Path) -> None:
     """labels.json, without what makes no difference to the labels, and maps/."""
     made = row.model_dump(mode="json", exclude={"processes"})
     info: dict[str, Any] = {"kind": "spread", "background": labels.background, "made": made}

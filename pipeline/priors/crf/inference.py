@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby, islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,15 +13,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import params
-from pipeline.engine.parallel import map_images
+from pipeline.engine.parallel import Items, map_images
 from pipeline.engine.progress import Progress
 from pipeline.priors.crf.mean_field import torch_marginals
 from pipeline.priors.crf.reference import pydensecrf_marginals
 
-T = TypeVar("T")
-Scene = tuple[NDArray[np.uint8], NDArray[np.float32]]  # (H, W, 3) uint8 RGB, (K, H, W) probabilities
-
 GPU_BATCH = 16  # images that are read before a GPU refines those of equal size together
+
+
+class Scene(Protocol):
+    """What a dense CRF smooths: pixels (H, W, 3) uint8 RGB; probabilities (K, H, W) float32 in [0, 1]."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]: ...
+    @property
+    def probabilities(self) -> NDArray[np.float32]: ...
+
+
+S = TypeVar("S", bound=Scene)
+R = TypeVar("R")
 
 
 def dense_crf(
@@ -51,43 +61,53 @@ def dense_crf_batch(images: Tensor, probabilities: Tensor, settings: params.Dens
     return torch.from_numpy(np.stack(refined)).to(probabilities.device)
 
 
-def crf_labels(
-    load: Callable[[T], Scene],
-    items: Sequence[T],
+def smooth_scenes(
+    finish: Callable[[S, NDArray[np.float32]], R],
+    scenes: Items[S],
     settings: params.DenseCrf,
-    device: torch.device,
     processes: int,
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield the most probable class of every pixel of load(item), (H, W) uint8, in the order of `items`.
+    description: str,
+    executor: params.Executor,
+    device: torch.device,
+) -> Iterator[R]:
+    """Yield finish(scene, marginals (K, H, W) float32 of a dense CRF) for every scene, in order.
 
-    On the CPU, each of `processes` works on an image with one thread; `load` must then be picklable.  The
-    backend `torch` uses a GPU instead where `device` is one.
+    The one way in which stages smooth what a network says of their images.  On the CPU, each of `processes`,
+    or of the executor's cluster, works on a scene with one thread, as `map_images` says; scenes and `finish`
+    must then be picklable.  Without a cluster the backend `torch` uses a GPU where `device` is one, and
+    `finish` is called here.  Raises what `map_images` raises.
     """
-    if settings.backend == "torch" and device.type != "cpu":
-        yield from _on_gpu(load, items, settings, device)
+    if settings.backend == "torch" and device.type != "cpu" and not executor.address:
+        yield from _on_gpu(finish, scenes, settings, description, device)
         return
-    yield from map_images(partial(_labels, load=load, settings=settings), items, processes, "dense CRF")
+    work = partial(_smooth, finish=finish, settings=settings)
+    yield from map_images(work, scenes, processes, description, executor)
 
 
-def _labels(item: T, load: Callable[[T], Scene], settings: params.DenseCrf) -> NDArray[np.uint8]:
+def _smooth(scene: S, finish: Callable[[S, NDArray[np.float32]], R], settings: params.DenseCrf) -> R:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        image, probabilities = load(item)
-        return np.asarray(dense_crf(image, probabilities, settings).argmax(0), dtype=np.uint8)
+        return finish(scene, dense_crf(scene.pixels, scene.probabilities, settings))
     finally:
         torch.set_num_threads(threads)  # `processes: 1` works in the caller's process
 
 
 def _on_gpu(
-    load: Callable[[T], Scene], items: Sequence[T], settings: params.DenseCrf, device: torch.device
-) -> Iterator[NDArray[np.uint8]]:
-    with Progress("dense CRF", len(items), "images") as progress:
-        waiting = iter(items)
-        while batch := [load(item) for item in islice(waiting, GPU_BATCH)]:
-            for _, run in groupby(batch, lambda scene: scene[1].shape):
-                images, probabilities = (np.stack(part) for part in zip(*run, strict=True))
-                scores = torch.from_numpy(probabilities).to(device)
-                for labels in torch_marginals(torch.from_numpy(images), scores, settings).argmax(1).cpu():
-                    yield labels.numpy().astype(np.uint8)
+    finish: Callable[[S, NDArray[np.float32]], R],
+    scenes: Items[S],
+    settings: params.DenseCrf,
+    description: str,
+    device: torch.device,
+) -> Iterator[R]:
+    with Progress(description, len(scenes), "images") as progress:
+        waiting = iter(scenes)
+        while batch := list(islice(waiting, GPU_BATCH)):
+            for _, run in groupby(batch, lambda scene: scene.pixels.shape):
+                alike = list(run)
+                pixels = torch.from_numpy(np.stack([scene.pixels for scene in alike]))
+                scores = torch.from_numpy(np.stack([scene.probabilities for scene in alike])).to(device)
+                found = torch_marginals(pixels, scores, settings).cpu().numpy()
+                for scene, marginals in zip(alike, found, strict=True):
+                    yield finish(scene, marginals)
                     progress.advance()
