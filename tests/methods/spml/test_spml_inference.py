@@ -14,11 +14,14 @@ from pipeline.methods.semantic.inference import (
     over_windows,
     predict_maps,
     upright,
+    view_logits,
     views,
     windows,
 )
 from pipeline.methods.spml.inference import Retriever, embed, emphasised
-from pipeline.methods.spml.pseudo_labels import PseudoLabeler, by_maximum, void_kept
+from pipeline.methods.spml.pseudo_labels import PseudoLabeler, by_maximum, neighbour_shares, void_kept
+from pipeline.methods.spml.segments import Clustering, Segments
+from pipeline.models.layers import resize_bilinear
 from tests import semantic_settings
 from tests.semantic_settings import CLASSES, inference, pixel_embedding, retrieval
 
@@ -113,16 +116,13 @@ def test_probabilities_of_a_mirror_image_are_mirrored(networks):
     np.testing.assert_allclose(mirrored[:, :, ::-1], found, atol=1e-5)
 
 
-def test_scales_are_averaged_and_logits_can_be(networks):
+def test_scales_are_averaged(networks):
     pixels = semantic_settings.scene(1)[0]
     one, half, both = (
         class_probabilities(networks, pixels, inference(scales=scales))
         for scales in ((1.0,), (0.5,), (1.0, 0.5))
     )
     np.testing.assert_allclose(both, (one + half) / 2, atol=1e-5)
-    by_logits = class_probabilities(networks, pixels, inference(scales=(1.0, 0.5)), "logits")
-    np.testing.assert_allclose(by_logits.sum(axis=0), 1, atol=1e-5)
-    assert np.abs(by_logits - both).max() > 1e-6
 
 
 def test_maps_are_predicted_in_order_and_evaluation_mode(seeing):
@@ -223,21 +223,85 @@ def test_background_is_six_times_the_doubt(seeing):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_points_label_the_segments_nearest_to_theirs(seeing):
+SCALES = inference(scales=(0.75, 1.0))
+
+
+def test_second_classifier_s_labels_are_background_and_tagged_classes(seeing):
     pixels, labels = semantic_settings.scene(1)
+    second = PseudoLabeler(seeing, WALK, SCALES, CLASSES)
+    found = second.from_second_classifier(pixels, [1])
+    assert found.shape == (CLASSES, 48, 64)
+    assert not found[2].any()
+    assert (label_map(found.numpy()) == labels).mean() > 0.85
+    other = second.from_second_classifier(pixels, [2])
+    assert not other[1].any()
+    assert other[0].any()
+    assert other[2].any()
+
+
+def test_second_classifier_s_logits_are_averaged_over_scales_and_mirrors(networks):
+    """A walk for which all pixels are alike makes means of the scores."""
+    pixels = semantic_settings.scene(2)[0][:, :48]
+    walk = params.RandomWalk(stride=8, sharpness=1e-9, power=1, squarings=0)
+    second = PseudoLabeler(networks, walk, SCALES, CLASSES)
+    image = normalised(networks.embedding, pixels)
+    logits = []
+    for view in views(image, SCALES.scales, mirror=True):
+        logits.append(resize_bilinear(upright(view_logits(networks, view, SCALES)), 6, 6))
+    mean = torch.cat(logits).mean(dim=0).softmax(dim=0)
+    assert len(torch.cat(logits)) == 4
+    expected = by_maximum(mean).mean(dim=(1, 2))[:, None, None].expand(CLASSES, 48, 48)
+    torch.testing.assert_close(second.from_second_classifier(pixels, [1, 2]), expected, rtol=1e-4, atol=1e-5)
+    mirrored = second.from_second_classifier(np.ascontiguousarray(pixels[:, ::-1]), [1, 2])
+    torch.testing.assert_close(mirrored, expected, rtol=1e-4, atol=1e-5)
+
+
+def points_of(labels):
+    """A spot of background, one of class 1, and a void strip."""
     points = np.full_like(labels, UNLABELLED)
     points[:4, :4] = labels[:4, :4]
     ys, xs = np.nonzero(labels == 1)
-    middle = slice(ys[0] + 8, ys[0] + 12), slice(xs[0] + 10, xs[0] + 14)
-    points[middle] = 1
+    points[ys[0] + 8 : ys[0] + 12, xs[0] + 10 : xs[0] + 14] = 1
     points[44:] = VOID
-    settings = semantic_settings.densepose(color_features=False, joint_weight=1.0)
-    found = labeler(seeing).from_segments(pixels, points, np.zeros_like(labels, dtype=np.uint16), settings)
+    return points
+
+
+def test_points_label_the_segments_nearest_to_theirs(seeing):
+    pixels, labels = semantic_settings.scene(1)
+    points, regions = points_of(labels), np.zeros_like(labels, dtype=np.uint16)
+    found = labeler(seeing).from_segments(pixels, points, regions, Clustering((6, 6), 10))
+    assert found.shape == (CLASSES, 48, 64)
+    assert not found[2].any()
     predicted = label_map(found.numpy())
-    assert (predicted == labels)[:40].mean() > 0.85
+    assert (predicted == labels).mean() > 0.85, "void pixels have scores, too"
     kept = void_kept(predicted, points)
     assert (kept[44:] == VOID).all()
     assert np.array_equal(kept[:44], predicted[:44])
+
+
+def test_segments_without_a_labelled_one_have_no_scores(seeing):
+    pixels, labels = semantic_settings.scene(1)
+    for code in (UNLABELLED, VOID):
+        nothing, regions = np.full_like(labels, code), np.zeros_like(labels, dtype=np.uint16)
+        assert not labeler(seeing).from_segments(pixels, nothing, regions, Clustering((3, 3), 2)).any()
+
+
+def test_segments_have_the_shares_of_their_pixels_nearest_labels():
+    """Two labelled segments and one without a label, three of whose pixels are like the first."""
+    east, north = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    slanted = torch.tensor([0.8, 0.6])
+    embeddings = torch.stack([east, north, slanted, slanted, slanted, north])
+    segments = Segments(
+        embeddings=embeddings,
+        joint=embeddings.flip(1),
+        own=torch.tensor([0, 1, 2, 2, 2, 2]),
+        image=torch.zeros(3, dtype=torch.int64),
+        label=torch.tensor([1, 3, UNLABELLED]),
+        region=torch.zeros(3, dtype=torch.int64),
+        prototypes=torch.stack([east, north, slanted]),
+        joint_prototypes=torch.stack([north, east, slanted]),
+    )
+    assert neighbour_shares(segments, 4).tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0.75, 0, 0.25]]
 
 
 def test_classes_are_divided_by_their_maximum():

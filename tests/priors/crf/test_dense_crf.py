@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.params import DenseCrf
-from pipeline.priors.crf.inference import crf_labels, dense_crf, dense_crf_batch
+from pipeline.engine.parallel import HERE
+from pipeline.params import DenseCrf, Executor
+from pipeline.priors.crf.inference import dense_crf, dense_crf_batch, smooth_scenes
 from pipeline.priors.crf.mean_field import torch_marginals
 from tests.priors.crf.settings import CRFS, SEAM, SPML, varied
 
@@ -115,38 +118,82 @@ def test_a_batch_gives_what_its_images_give(settings: DenseCrf, backend: str) ->
     np.testing.assert_array_equal(found.numpy(), np.stack(wanted))
 
 
-def load(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return scene(3, seed, (12, 9) if seed % 2 else (10, 14))
+class Numbered(NamedTuple):
+    """A scene that `smooth_scenes` takes."""
+
+    number: int
+    pixels: np.ndarray
+    probabilities: np.ndarray
+
+
+def numbered(number: int) -> Numbered:
+    return Numbered(number, *scene(3, number, (12, 9) if number % 2 else (10, 14)))
+
+
+def finish(item: Numbered, marginals: np.ndarray) -> tuple[int, int, np.ndarray]:
+    return item.number, torch.get_num_threads(), marginals
 
 
 @both
-def test_images_of_a_stage_are_labelled_in_order_on_any_number_of_processes(backend: str) -> None:
+def test_images_of_a_stage_are_smoothed_in_order_on_any_number_of_processes(
+    monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr("pipeline.engine.parallel.ALONE_SECONDS", 0.0)
     settings = varied(SEAM, backend=backend)
-    wanted = [dense_crf(*load(seed), settings).argmax(0) for seed in range(3)]
+    items = [numbered(number) for number in range(3)]
+    cpu, threads = torch.device("cpu"), torch.get_num_threads()
     for processes in (1, 2):
-        found = list(crf_labels(load, range(3), settings, torch.device("cpu"), processes))
-        assert {labels.dtype for labels in found} == {np.dtype(np.uint8)}
-        for labels, expected in zip(found, wanted, strict=True):
-            np.testing.assert_array_equal(labels, expected)
+        found = list(smooth_scenes(finish, items, settings, processes, "maps", HERE, cpu))
+        assert [(number, used) for number, used, _ in found] == [(0, 1), (1, 1), (2, 1)]
+        for item, (_, _, marginals) in zip(items, found, strict=True):
+            np.testing.assert_array_equal(
+                marginals, dense_crf(item.pixels, item.probabilities, settings), strict=True
+            )
+    assert torch.get_num_threads() == threads
 
 
-def test_a_gpu_labels_images_of_equal_size_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def recorded_maps(calls: list[Executor]) -> Callable[..., Iterator[object]]:
+    def map_here(
+        function: Callable[[object], object], items: list[object], _: int, __: str, executor: Executor
+    ) -> Iterator[object]:
+        calls.append(executor)
+        return map(function, items)
+
+    return map_here
+
+
+@pytest.mark.parametrize(("backend", "device"), [("pydensecrf", "cpu"), ("torch", "cpu"), ("torch", "meta")])
+def test_images_go_to_the_cluster_of_the_executor(
+    monkeypatch: pytest.MonkeyPatch, backend: str, device: str
+) -> None:
+    """Even where there is a GPU, for which `meta` stands."""
+    calls: list[Executor] = []
+    monkeypatch.setattr("pipeline.priors.crf.inference.map_images", recorded_maps(calls))
+    executor, settings = Executor(address="tcp://there:8786"), varied(SEAM, backend=backend)
+    items = [numbered(0), numbered(1)]
+    found = smooth_scenes(finish, items, settings, 2, "maps", executor, torch.device(device))
+    assert [number for number, _, _ in found] == [0, 1]
+    assert calls == [executor]
+
+
+def test_a_gpu_smooths_images_of_equal_size_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is none, `meta` stands for it: what it would compute is computed here."""
     settings = varied(SEAM, backend="torch")
     sizes = []
+    items = [numbered(number) for number in (1, 3, 0, 5, 7)]
+    batches = [items[:2], items[2:3], items[3:]]
 
     def recorded(images: torch.Tensor, scores: torch.Tensor, given: DenseCrf) -> torch.Tensor:
+        assert scores.device.type == "meta"
         sizes.append(len(images))
-        here = torch.from_numpy(np.stack([probabilities for _, probabilities in batches.pop(0)]))
+        here = torch.from_numpy(np.stack([item.probabilities for item in batches[len(sizes) - 1]]))
         return torch_marginals(images, here, given)
 
-    order = [1, 3, 0, 5, 7]
-    batches = [[load(1), load(3)], [load(0)], [load(5), load(7)]]
-    monkeypatch.setattr("pipeline.priors.crf.inference.torch_marginals", recorded)
-    monkeypatch.setattr("pipeline.priors.crf.inference.GPU_BATCH", 3)
-    wanted = [pair for batch in batches for pair in batch]
-    found = list(crf_labels(load, order, settings, torch.device("meta"), 1))
+    with monkeypatch.context() as gpu:
+        gpu.setattr("pipeline.priors.crf.inference.torch_marginals", recorded)
+        gpu.setattr("pipeline.priors.crf.inference.GPU_BATCH", 3)
+        found = list(smooth_scenes(finish, items, settings, 1, "maps", HERE, torch.device("meta")))
     assert sizes == [2, 1, 2]
-    monkeypatch.undo()
-    for labels, pair in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(labels, dense_crf(*pair, settings).argmax(0))
+    assert [number for number, _, _ in found] == [1, 3, 0, 5, 7]
+    for item, (_, _, marginals) in zip(items, found, strict=True):
+        np.testing.assert_array_equal(marginals, dense_crf(item.pixels, item.probabilities, settings))
