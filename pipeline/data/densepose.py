@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,6 +51,9 @@ def read_densepose(json_path: Path, images: Path, processes: int, executor: Exec
     check_image_types(json_path, rows)
     if not rows:
         raise UserError(json_path, "images", "there are none", "give a file in DensePose's format")
+    if nameless := [row["id"] for row in rows if row.get("file_name") is None]:
+        problem = "has no file_name, which DensePose gives every image"
+        raise UserError(json_path, f"image {nameless[0]}", problem, "name its file in the images folder")
     sizes = {row["id"]: (row.get("height"), row.get("width")) for row in rows}
     persons: dict[int, list[Row]] = {image_id: [] for image_id in sizes}
     annotated = False
@@ -62,7 +64,7 @@ def read_densepose(json_path: Path, images: Path, processes: int, executor: Exec
     if not annotated:
         raise UserError(json_path, "annotations", "none has dp_masks", "give a file in DensePose's format")
     ordered = sorted(rows, key=lambda row: str(row["file_name"]))
-    scenes = [Scene(row["file_name"], (sizes[row["id"]], persons[row["id"]])) for row in ordered]
+    scenes = [_scene(row["file_name"], sizes[row["id"]], persons[row["id"]]) for row in ordered]
     classes = len(PARTS) + 1
     split = check_scenes(images, scenes, read_labels, CATEGORIES, classes, processes, json_path, executor)
     split.checked.coco["points"] = [
@@ -73,6 +75,14 @@ def read_densepose(json_path: Path, images: Path, processes: int, executor: Exec
         for part, x, y in points_of(person, size)
     ]
     return split
+
+
+def _scene(file_name: str, size: tuple[Any, Any], persons: list[Row]) -> Scene:
+    return Scene(file_name, (size, persons), size if _is_size(size) else None)
+
+
+def _is_size(size: tuple[Any, Any]) -> bool:
+    return all(type(side) is int and side > 0 for side in size)
 
 
 def _persons(path: Path) -> Iterator[Row]:
@@ -88,7 +98,7 @@ def read_labels(item: tuple[Size, list[Row]]) -> Labelled:
     Raises ImageError for a person whose masks, points or box cannot be used.
     """
     size, persons = item
-    if not all(type(side) is int and side > 0 for side in size):
+    if not _is_size(size):
         raise ImageError("its record has no size", show(size))
     values = np.full(size, BACKGROUND, dtype=np.uint8)
     for person in persons:
@@ -98,11 +108,10 @@ def read_labels(item: tuple[Size, list[Row]]) -> Labelled:
     for person in sorted(posed, key=lambda person: -_box(person)[2] * _box(person)[3]):
         points_of(person, size)  # wrong points make an image as unusable as wrong masks
         left, top, width, height = _frame(person)
-        parts = cv2.resize(_parts(person), (width, height), interpolation=cv2.INTER_NEAREST)
-        x, y = max(left, 0), max(top, 0)
-        seen = parts[y - top : size[0] - top, x - left : size[1] - left]
-        window = values[y : y + seen.shape[0], x : x + seen.shape[1]]
-        window[seen > 0] = seen[seen > 0]
+        rows, columns = _seen(top, height, size[0]), _seen(left, width, size[1])
+        parts = _parts(person)[np.ix_(_places(rows, top, height), _places(columns, left, width))]
+        window = values[rows.start : rows.stop, columns.start : columns.stop]
+        window[parts > 0] = parts[parts > 0]
     return Labelled(values, [])
 
 
@@ -127,6 +136,17 @@ def points_of(person: Row, size: Size) -> list[tuple[int, int, int]]:
     return list(
         zip(parts[inside].tolist(), columns_there[inside].tolist(), rows_there[inside].tolist(), strict=True)
     )
+
+
+def _seen(start: int, length: int, side: int) -> range:
+    """The pixels of an image's side that a box from `start` covers."""
+    return range(max(start, 0), max(min(start + length, side), 0))
+
+
+def _places(pixels: range, start: int, length: int) -> NDArray[np.int64]:
+    """From pixels of a box to those of the frame that is stretched over it, as OpenCV's nearest neighbour."""
+    exact = (np.arange(pixels.start, pixels.stop) - start) * (1 / (length / _FRAME))
+    return np.minimum(np.floor(exact), _FRAME - 1).astype(np.int64)
 
 
 def _pixels(places: NDArray[np.float64], start: int, length: int) -> NDArray[np.int64]:

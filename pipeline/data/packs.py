@@ -49,7 +49,10 @@ def decode(data: bytes) -> NDArray[Any]:
     """What `encode_map` or `encode_scores` encoded.  Raises ValueError or EOFError for anything else."""
     if not data.startswith(_PNG):
         return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # of a header with more pixels than OpenCV reads
+        values = None
     if values is None or values.ndim != 2:
         raise ValueError("it is not a PNG of one channel")
     return values

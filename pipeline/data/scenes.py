@@ -17,6 +17,7 @@ from pipeline.data.coco_images import FileReport, check_file
 from pipeline.data.findings import Findings
 from pipeline.data.images import ImageRecord
 from pipeline.data.label_codes import VOID
+from pipeline.data.masks import Size
 from pipeline.data.packs import encode_map, write_pack
 from pipeline.data.pixels import ImageError
 from pipeline.engine.parallel import HERE, map_images
@@ -27,10 +28,14 @@ Annotation = dict[str, Any]
 
 
 class Scene(NamedTuple):
-    """An image to check: its file below the images folder, and what its reader needs to find the labels."""
+    """An image to check: its file below the images folder, and what its reader needs to find the labels.
+
+    size: (height, width) that a record of the image says, where the labels are made at that size.
+    """
 
     file_name: str
     labels: Any
+    size: Size | None = None
 
 
 class Labelled(NamedTuple):
@@ -129,11 +134,11 @@ def _check(images: str, read: ReadLabels, classes: int, scene: Scene) -> _Report
     if image.problem:
         return _Report(image, [], nothing)
     try:
+        if scene.size not in (None, (image.height, image.width)):  # before labels of such a size are made
+            raise ImageError("its record has another size", _sizes(scene.size, image))
         labelled = read(scene.labels)
-        height, width = labelled.values.shape
-        if (width, height) != (image.width, image.height):
-            sizes = f"{width}x{height} and {image.width}x{image.height}"
-            raise ImageError("its label map has another size", sizes)
+        if labelled.values.shape != (image.height, image.width):
+            raise ImageError("its label map has another size", _sizes(labelled.values.shape, image))
         counts = np.bincount(labelled.values.ravel(), minlength=256)
         if unknown := (np.flatnonzero(counts[classes:VOID]) + classes).tolist():
             shown = ", ".join(map(str, unknown[:3])) + (" and more" if len(unknown) > 3 else "")
@@ -146,6 +151,10 @@ def _check(images: str, read: ReadLabels, classes: int, scene: Scene) -> _Report
     except OSError as error:
         report = FileReport(problem="its labels cannot be read", detail=str(error.strerror))
     return _Report(report, [], nothing)
+
+
+def _sizes(size: tuple[int, ...], image: FileReport) -> str:
+    return f"{size[1]}x{size[0]} and {image.width}x{image.height}"
 
 
 def _encode(read: ReadLabels, item: tuple[int, Any]) -> tuple[int, bytes]:

@@ -96,12 +96,19 @@ def read_contours(path: Path, size: tuple[int, int]) -> ContourMap:
 
     size: (H, W) of its image.  Raises UserError when the file is missing or is no such map.
     """
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    try:
+        values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    except cv2.error:  # of a header with more pixels than OpenCV reads
+        values = None
     if values is None:
         problem = "is no image that can be read" if path.is_file() else "file not found"
         raise UserError(path, "", problem, "a contour map is a grey PNG named as its image")
     if values.ndim != 2:
         raise UserError(path, "", f"has {values.shape[2]} channels", "save contour maps as grey images")
+    if values.dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            path, "", f"has pixels of type {values.dtype}", "save contour maps as PNG, 8 or 16 bit"
+        )
     if values.shape != size:
         raise UserError(
             path,

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -96,6 +97,28 @@ def test_a_smaller_person_is_in_front_and_boxes_are_cut_to_the_image() -> None:
         assert (values[5:20, 15:30] == HEAD).all()
 
 
+@pytest.mark.parametrize(
+    "bbox", [[10, 50, 20, 300], [90, 5, 300, 20], [-50, 5, 20, 20], [5, -50, 20, 20], [70, 45, 9, 9]]
+)
+def test_a_box_outside_the_image_marks_nothing(bbox: list[int]) -> None:
+    assert not read_labels((SIZE, [person(bbox=bbox)])).values.any()
+
+
+@pytest.mark.parametrize("length", [1, 7, 98, 256, 300, 4001])
+def test_parts_are_stretched_as_by_opencv(length: int) -> None:
+    stripes = np.zeros((1, 256, 256), dtype=bool)
+    stripes[0, :, 1::2] = True
+    masks: list[Any] = [encode(stripes)[0]] + [[]] * 13
+    values = read_labels(((1, length), [person(bbox=[0, 0, length, 1], dp_masks=masks)])).values
+    wanted = cv2.resize(stripes[0].astype(np.uint8), (length, 1), interpolation=cv2.INTER_NEAREST)
+    np.testing.assert_array_equal(values, wanted)
+
+
+def test_a_huge_box_costs_what_the_image_shows_of_it() -> None:
+    values = read_labels((SIZE, [person(bbox=[-40000, -40000, 99999, 79998])])).values
+    assert (values == TORSO).all()
+
+
 def test_a_person_without_parts_and_mask_is_void_in_the_box() -> None:
     boxed = bystander()
     del boxed["segmentation"]
@@ -141,6 +164,7 @@ def test_a_person_that_is_wrong_leaves_out_its_image(
     ("text", "problem"),
     [
         ("{}", "images: there are none"),
+        (json.dumps({"images": [{"id": 9}]}), "image 9: has no file_name"),
         (json.dumps(content(bystander())), "annotations: none has dp_masks"),
         (json.dumps(content({"id": 1})), r"annotations\[0\]: has no image_id"),
         ('{"images": [', "not a JSON object"),
@@ -151,6 +175,22 @@ def test_files_that_are_something_else_are_refused(root: Path, text: str, proble
     with pytest.raises(UserError, match=problem):
         import_densepose(SETTINGS, root, root / "prepared", root / "semantic")
     assert [path.name for path in root.iterdir()] == ["data"]
+
+
+def test_the_size_of_a_record_must_be_its_image_s_before_a_map_of_it_is_made(root: Path) -> None:
+    records = content(person(), person(id=10, image_id=9))
+    records["images"][1] |= {"width": 10**9, "height": 10**9}
+    path = root / "data" / "train.json"
+    path.write_text(json.dumps(records))
+    split = read_densepose(path, root / "data/images", 1)
+    (line,) = split.checked.warnings
+    assert (
+        "1 image left out: its record has another size: COCO_5.png, 1000000000x1000000000 and 60x40" in line
+    )
+    del records["images"][1]["width"]
+    path.write_text(json.dumps(records))
+    (line,) = read_densepose(path, root / "data/images", 1).checked.warnings
+    assert "its record has no size: COCO_5.png" in line
 
 
 def test_from_the_file_to_labels_of_points(root: Path) -> None:

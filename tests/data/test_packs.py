@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from pipeline.data import packs
 from pipeline.data.packs import Pack, encode_map, encode_scores, write_pack
 from pipeline.errors import UserError
+from tests.data.png_header import png_header
 
 
 @given(
@@ -76,6 +77,9 @@ def test_damage_is_one_line(tmp_path: Path) -> None:
         UserError, match=r"pack-000.zip: 2.png: cannot be read: it is not a PNG of one channel"
     ):
         pack.read(2)
+    write_pack(tmp_path / "huge", [(1, png_header(60000, 60000))], {})
+    with pytest.raises(UserError, match=r"1\.png: cannot be read: it is not a PNG of one channel"):
+        Pack(tmp_path / "huge").read(1)
     with pytest.raises(UserError, match="image 3: has no map here"):
         pack.read(3)
     (tmp_path / "pack-000.zip").write_bytes(b"no zip")

@@ -170,7 +170,14 @@ def test_an_unusable_image_is_left_out_in_one_line(
 def test_xml_that_is_wrong_is_named(text: str, problem: str) -> None:
     with pytest.raises(ImageError, match=problem):
         read_boxes(text.encode(), (10, 10))
-    assert parse_xml(b"<a><!-- fine --></a>").tag == "a"
+    assert parse_xml(b"<a><!-- fine --><b><![CDATA[<!]]></b></a>").findtext("b") == "<!"
+
+
+def test_entities_are_refused_in_every_encoding() -> None:
+    text = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'
+    with pytest.raises(ImageError, match="declarations"):
+        parse_xml(text.encode("utf-16"))
+    assert parse_xml(text[:39].encode("utf-16") + "<a>\u00e9</a>".encode("utf-16")[2:]).text == "\u00e9"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from pipeline import params
 from pipeline.errors import UserError
 from pipeline.priors.contours import built_in_contours, gradient_contours, read_contours
+from tests.data.png_header import png_header
 
 
 def settings(scales: int = 3, spectral: float = 0.0) -> params.BuiltInContours:
@@ -90,11 +91,15 @@ def test_a_users_map_is_read_from_black_to_white(tmp_path: Path) -> None:
 def test_a_users_map_must_be_grey_and_of_the_image_s_size(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.zeros((4, 6), np.uint8))
     cv2.imwrite(str(tmp_path / "color.png"), np.zeros((4, 6, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "float.tiff"), np.zeros((4, 6), np.float32))
     (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "huge.png").write_bytes(png_header(60000, 60000))
     for name, size, problem in (
         ("grey.png", (6, 4), "is 6 x 4 pixels, and its image 4 x 6"),
         ("color.png", (4, 6), "has 3 channels"),
+        ("float.tiff", (4, 6), "has pixels of type float32"),
         ("text.png", (4, 6), "is no image"),
+        ("huge.png", (60000, 60000), "is no image"),
         ("gone.png", (4, 6), "file not found"),
     ):
         with pytest.raises(UserError, match=problem):
