@@ -12,13 +12,14 @@ from torch import Tensor
 from pipeline import params
 from pipeline.data.label_codes import UNLABELLED, VOID
 from pipeline.data.semantic_samples import nearest_cells
+from pipeline.errors import UserError
 from pipeline.methods.semantic.inference import normalised, upright, view_logits, views
 from pipeline.methods.spml.clustering import normalise
 from pipeline.methods.spml.features import location_features
 from pipeline.methods.spml.inference import embed
 from pipeline.methods.spml.retrieval import nearest_labels
 from pipeline.methods.spml.segments import Clustering, Segments, make_segments
-from pipeline.methods.spml.walk import random_walk, transitions, view_similarities
+from pipeline.methods.spml.walk import MOST_CELLS, random_walk, transitions
 from pipeline.models.layers import resize_bilinear
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
 
@@ -28,7 +29,10 @@ Pixels = NDArray[np.uint8]
 
 
 class PseudoLabeler:
-    """Makes scores (C, H, W) of images (H, W, 3) uint8 RGB with a trained embedding, in evaluation mode."""
+    """Makes scores (C, H, W) of images (H, W, 3) uint8 RGB with a trained embedding, in evaluation mode.
+
+    Raises UserError for an image of more cells than a walk can have.
+    """
 
     def __init__(
         self,
@@ -106,6 +110,11 @@ class PseudoLabeler:
 
     def _views(self, pixels: Pixels) -> Tensor:
         (image,) = views(normalised(self.networks.embedding, pixels), (1.0,), mirror=True)
+        rows, columns = self._cells(image)
+        if rows * columns > MOST_CELLS:
+            size = f"{image.shape[3]} x {image.shape[2]} pixels has {rows * columns} cells"
+            problem = f"an image of {size}, and a walk takes {MOST_CELLS} at most"
+            raise UserError("params.yaml", f"walk.stride {self.walk.stride}", problem, "raise walk.stride")
         return image
 
     def _cells(self, image: Tensor) -> tuple[int, int]:
@@ -123,7 +132,7 @@ class PseudoLabeler:
         of_views = [embed(self.networks.embedding, each, self.inference) for each in pictures]
         embeddings = torch.cat([upright(self._small(each, image)) for each in of_views])
         unit = normalise(embeddings.movedim(1, -1)).movedim(-1, 1)
-        matrix = transitions(view_similarities(unit), self.walk.sharpness, self.walk.power)
+        matrix = transitions(unit, self.walk.sharpness, self.walk.power)
         walked = random_walk(scores.flatten(1), matrix, self.walk.squarings).view_as(scores)
         return resize_bilinear(walked[None], *image.shape[2:])[0]
 
