@@ -146,7 +146,7 @@ def _seen(start: int, length: int, side: int) -> range:
 def _places(pixels: range, start: int, length: int) -> NDArray[np.int64]:
     """From pixels of a box to those of the frame that is stretched over it, as OpenCV's nearest neighbour."""
     exact = (np.arange(pixels.start, pixels.stop) - start) * (1 / (length / _FRAME))
-    return np.minimum(np.floor(exact), _FRAME - 1).astype(np.int64)
+    return np.asarray(np.minimum(np.floor(exact), _FRAME - 1), dtype=np.int64)
 
 
 def _pixels(places: NDArray[np.float64], start: int, length: int) -> NDArray[np.int64]:
