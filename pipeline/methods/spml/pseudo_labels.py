@@ -12,13 +12,14 @@ from torch import Tensor
 from pipeline import params
 from pipeline.data.label_codes import VOID
 from pipeline.data.semantic_samples import nearest_cells
+from pipeline.errors import UserError
 from pipeline.methods.semantic.inference import normalised, upright, view_logits, views
-from pipeline.methods.spml.affinity import spread_labels
+from pipeline.methods.spml.affinity import neighbour_classes
 from pipeline.methods.spml.clustering import normalise
 from pipeline.methods.spml.features import color_features, location_features
 from pipeline.methods.spml.inference import embed
 from pipeline.methods.spml.segments import Clustering, make_segments
-from pipeline.methods.spml.walk import random_walk, transitions, view_similarities
+from pipeline.methods.spml.walk import MOST_CELLS, random_walk, transitions
 from pipeline.models.layers import resize_bilinear
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
 
@@ -28,7 +29,10 @@ Pixels = NDArray[np.uint8]
 
 
 class PseudoLabeler:
-    """Makes scores (C, H, W) of images (H, W, 3) uint8 RGB with a trained embedding, in evaluation mode."""
+    """Makes scores (C, H, W) of images (H, W, 3) uint8 RGB with a trained embedding, in evaluation mode.
+
+    Raises UserError for an image of more cells than a walk can have.
+    """
 
     def __init__(
         self,
@@ -87,7 +91,7 @@ class PseudoLabeler:
             Clustering((settings.grid, settings.grid), settings.iterations, settings.joint_weight),
             color_features(image[:1], height, width) if settings.color_features else None,
         )
-        spread = spread_labels(segments, self.classes, least_similarity=-torch.inf)
+        spread = neighbour_classes(segments, self.classes, least_similarity=-torch.inf)
         scores = embeddings.new_zeros(height, width, self.classes)
         scores[small_labels[0] != VOID] = spread[segments.own].to(scores.dtype)
         scores = self._small(scores.permute(2, 0, 1)[None], image)[0]
@@ -95,6 +99,11 @@ class PseudoLabeler:
 
     def _views(self, pixels: Pixels) -> Tensor:
         (image,) = views(normalised(self.networks.embedding, pixels), (1.0,), mirror=True)
+        rows, columns = self._cells(image)
+        if rows * columns > MOST_CELLS:
+            size = f"{image.shape[3]} x {image.shape[2]} pixels has {rows * columns} cells"
+            problem = f"an image of {size}, and a walk takes {MOST_CELLS} at most"
+            raise UserError("params.yaml", f"walk.stride {self.walk.stride}", problem, "raise walk.stride")
         return image
 
     def _cells(self, image: Tensor) -> tuple[int, int]:
@@ -108,7 +117,7 @@ class PseudoLabeler:
         """Scores (C, h, w) after the walk between embeddings of the image and its mirror, at image size."""
         embeddings = upright(self._small(embed(self.networks.embedding, image, self.inference)))
         unit = normalise(embeddings.movedim(1, -1)).movedim(-1, 1)
-        matrix = transitions(view_similarities(unit), self.walk.sharpness, self.walk.power)
+        matrix = transitions(unit, self.walk.sharpness, self.walk.power)
         walked = random_walk(scores.flatten(1), matrix, self.walk.squarings).view_as(scores)
         return resize_bilinear(walked[None], *image.shape[2:])[0]
 
