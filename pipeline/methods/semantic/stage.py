@@ -24,10 +24,11 @@ from pipeline.engine.loop import FitResult, fit
 from pipeline.engine.parallel import map_images
 from pipeline.engine.rng import seed_everything
 from pipeline.errors import UserError
+from pipeline.files import replacing_folder
 from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.methods.semantic.build import build_semantic
 from pipeline.methods.semantic.bundle import Description, describe, load_semantic, save_semantic
-from pipeline.methods.semantic.inference import class_probabilities, label_map
+from pipeline.methods.semantic.inference import check_finite, class_probabilities, label_map
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
 from pipeline.priors.crf.inference import dense_crf
 
@@ -93,8 +94,12 @@ class _Item(NamedTuple):
 
 @dataclass(frozen=True)
 class _Predicted:
-    """Images with their probabilities (C, H, W), each made when it is asked for."""
+    """Images with their probabilities (C, H, W), each made when it is asked for.
 
+    model: the folder of the networks.  Raises UserError for probabilities that are not finite.
+    """
+
+    model: Path
     networks: ClassifiedEmbedding
     settings: params.SemanticPredict
     store: ImageStore
@@ -106,7 +111,9 @@ class _Predicted:
     def __iter__(self) -> Iterator[_Item]:
         for image_id in self.image_ids:
             pixels = self.store.read(image_id)
-            yield _Item(image_id, pixels, class_probabilities(self.networks, pixels, self.settings))
+            probabilities = class_probabilities(self.networks, pixels, self.settings)
+            check_finite(probabilities, self.model, image_id)
+            yield _Item(image_id, pixels, probabilities)
 
 
 def predict_label_maps(
@@ -133,14 +140,15 @@ def predict_label_maps(
     with only_process(checkpoint, name, "predicting these maps"), reproducible(settings.threads):
         writers = [PackWriter(ids, checkpoint / ending, key) for ending in ("maps", f"maps{CRF}")]
         lacking = [set(writer.remaining) for writer in writers]
-        items = _Predicted(networks, settings, store, sorted(set.union(*lacking)))
+        items = _Predicted(model, networks, settings, store, sorted(set.union(*lacking)))
         smooth = partial(_maps, settings.dense_crf)
         for image_id, *maps in map_images(smooth, items, settings.processes, f"maps of {name}", executor):
             for writer, left, data in zip(writers, lacking, maps, strict=True):
                 if image_id in left:
                     writer.add(image_id, data)
-        for writer, ending in zip(writers, ("", CRF), strict=True):
-            writer.finish(out / f"maps{ending}", {"classes": description.classes})
+        with replacing_folder(out) as temporary:
+            for writer, ending in zip(writers, ("", CRF), strict=True):
+                writer.finish(temporary / f"maps{ending}", {"classes": description.classes})
     discard(checkpoint)
 
 

@@ -23,9 +23,11 @@ from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.methods.semantic.bundle import load_semantic
 from pipeline.methods.semantic.inference import label_map
 from pipeline.methods.semantic.stage import predict_label_maps, train_semantic
+from pipeline.methods.spml.inference import Memory, Retriever
 from pipeline.methods.spml.pseudo_labels import PseudoLabeler
 from pipeline.methods.spml.stage import as_probabilities, spread_cam_labels, spread_labels
 from pipeline.models.backbones import build_backbone
+from pipeline.models.pixel_embedding import PixelClassifier
 from pipeline.priors.crf.inference import dense_crf
 from pipeline.weights import save_tensors
 from tests import semantic_settings
@@ -249,7 +251,9 @@ def test_all_of_it_repeats(made: Made) -> None:
         ("spread", 4),
         ("spread_cams", 3),
         ("spread_cams", COUNT),
-        ("spread_cams", COUNT + 2),
+        ("spread_cams", COUNT + 2),  # within the memory
+        ("spread_cams", 2 * COUNT),
+        ("spread_cams", 2 * COUNT + 2),
         ("predictions", 5),
     ],
 )
@@ -285,7 +289,8 @@ def test_killed_work_goes_on_to_the_same_bytes(
         counter.setattr(PackWriter, "add", count)
         run("killed")
     assert contents(made.folder / "killed") == contents(made.folder / name)
-    assert len(added) + len(again) == COUNT * (1 if name == "spread" else 2), "nothing is stored twice"
+    parts = {"spread": 1, "spread_cams": 3, "predictions": 2}[name]
+    assert len(added) + len(again) == COUNT * parts, "nothing is stored twice"
     shutil.rmtree(made.folder / "killed")
 
 
@@ -312,6 +317,28 @@ def test_labels_of_other_classes_are_refused_in_one_line(made: Made, tmp_path: P
     own.describe("tags", CLASSES, background=False)
     with pytest.raises(UserError, match="have no background"):
         own.spread_cams()
+
+
+def test_scores_that_are_not_finite_are_refused(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that has diverged would label all pixels with the first class."""
+    original = PixelClassifier.forward
+    with monkeypatch.context() as broken:
+        broken.setattr(PixelClassifier, "forward", lambda own, maps: original(own, maps) * torch.nan)
+        for stage, model in ((made.spread, "embedding"), (made.predict, "classifier")):
+            with pytest.raises(UserError, match=f"{model}: image 1: this network gives scores that") as told:
+                stage("broken")
+            assert "\n" not in str(told.value)
+    for folder in made.folder.glob("checkpoint-*"):
+        shutil.rmtree(folder)
+
+
+def test_a_memory_without_any_segment_is_one_line(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Memory(torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64))
+    with monkeypatch.context() as empty:
+        empty.setattr(Retriever, "memorise", lambda *_: nothing)
+        with pytest.raises(UserError, match=r"spread_cam_labels\.spread_cams: no segment of any image"):
+            made.spread_cams("empty")
+    shutil.rmtree(made.folder / "checkpoint-spread-cams")
 
 
 def test_scores_become_probabilities() -> None:
