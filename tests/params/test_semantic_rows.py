@@ -105,6 +105,25 @@ def test_rows_that_do_not_fit_are_one_line(
     assert expected in message, message
 
 
+@pytest.mark.parametrize(
+    ("key", "settings"), [("embeddings.of_points", "embed"), ("semantic_runs.all_pixels", "supervise")]
+)
+def test_pspnet_needs_two_images(content: dict[str, Any], tmp_path: Path, key: str, settings: str) -> None:
+    table, name = key.split(".")
+    network = {**content["semantic_models"]["pyramid"], "backbone": "resnet18", "head": "pspnet"}
+    method = content["semantic_methods"][settings]
+    method = {**method, "train": {**method["train"], "batch_size": 1}}
+    changed = {
+        **content,
+        "semantic_models": {**content["semantic_models"], "psp": network},
+        "semantic_methods": {**content["semantic_methods"], settings: method},
+        "weight_files": {"own": {"architecture": "resnet18", "path": "data/own.pth", "content": "backbone"}},
+        table: {**content[table], name: {**content[table][name], "model": "psp", "backbone": "own"}},
+    }
+    with pytest.raises(UserError, match=rf"{key}\.model: psp has the head pspnet, which needs batches of 2"):
+        loaded(changed, tmp_path)
+
+
 def test_names_of_what_writes_models_are_unique(content: dict[str, Any], tmp_path: Path) -> None:
     changed = {
         **content,

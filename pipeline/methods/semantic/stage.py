@@ -17,7 +17,7 @@ from pipeline.data.images import ImageStore
 from pipeline.data.pack_writer import PackWriter
 from pipeline.data.packs import Pack, encode_map
 from pipeline.data.semantic_samples import SemanticImages
-from pipeline.distributed import is_main
+from pipeline.distributed import is_main, process_count
 from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard, only_process
 from pipeline.engine.loop import FitResult, fit
@@ -57,6 +57,7 @@ def train_semantic(
     them, and `discard(checkpoint)` is left to the caller.  Raises UserError for files that do not fit.
     """
     classes = list(labels.classes)
+    _check_batch(settings, model, name)
     weights = None
     if embedding is not None:
         check_classes(labels, describe(embedding).classes, embedding)
@@ -76,6 +77,14 @@ def train_semantic(
     if is_main():
         save_semantic(out, method.networks, Description(settings, model, classes), len(dataset))
     return result
+
+
+def _check_batch(settings: params.SemanticMethod, model: params.PixelEmbedding, name: str) -> None:
+    """Raise UserError where PSPNet's head, which learns, would see one image per process."""
+    images = settings.train.batch_size / process_count()
+    if model.head == "pspnet" and not isinstance(settings, params.PixelClassifier) and images < 2:
+        problem = f"the head pspnet needs 2 images per process, and there are {process_count()} processes"
+        raise UserError("params.yaml", name, problem, "raise batch_size or start fewer")
 
 
 def check_classes(labels: SemanticLabels, classes: list[str], model: Path) -> None:

@@ -20,6 +20,7 @@ from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.labels.semantic_labels import SemanticLabels
+from pipeline.methods.semantic import stage as semantic_stage
 from pipeline.methods.semantic.bundle import load_semantic
 from pipeline.methods.semantic.inference import label_map
 from pipeline.methods.semantic.stage import predict_label_maps, train_semantic
@@ -330,6 +331,17 @@ def test_scores_that_are_not_finite_are_refused(made: Made, monkeypatch: pytest.
             assert "\n" not in str(told.value)
     for folder in made.folder.glob("checkpoint-*"):
         shutil.rmtree(folder)
+
+
+def test_pspnet_with_one_image_per_process_is_one_line(
+    made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(semantic_stage, "process_count", lambda: 2)
+    model = semantic_settings.pixel_embedding(backbone="resnet18", head="pspnet")
+    settings = semantic_settings.supervised({"batch_size": 3})
+    rest = {"seed": 0, "checkpoint": tmp_path, "key": "", "name": "oracle"}
+    with pytest.raises(UserError, match="oracle: the head pspnet needs 2 images per process, and"):
+        train_semantic(settings, model, made.store, made.labels("pixels"), tmp_path, **rest)
 
 
 def test_a_memory_without_any_segment_is_one_line(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
