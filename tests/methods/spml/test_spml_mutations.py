@@ -147,7 +147,7 @@ def check_retrieval(code, load):
     ids, own = torch.unique(arrays["cluster_index"], return_inverse=True)
     queries = code.clustering.prototypes(arrays["cluster_embedding"], own, len(ids))
     memory = arrays["memory_prototypes"], arrays["memory_labels"]
-    code.portions.CPU_ENTRIES = 30 * len(queries)  # blocks of thirty
+    code.portions.CPU_ENTRIES = 30 * code.retrieval.QUERIES  # blocks of thirty
     labels = code.retrieval.nearest_labels(queries, *memory, 20)
     assert labels[own].tolist() == arrays["top20"].tolist()
     assert torch.equal(code.retrieval.votes(labels, 7).argmax(dim=1)[own], arrays["prediction"])
@@ -251,9 +251,9 @@ MUTATIONS = [
         "positive.sum(dim=1, keepdim=True))",
         "positive.sum(dim=1, keepdim=True) + itself - itself)",
     ),
-    ("retrieval", "retrieval", "queries @ memory", "-queries @ memory"),
+    ("retrieval", "retrieval", "queries @ memory[:size]", "-queries @ memory[:size]"),
     ("retrieval", "retrieval", "found.indices + start", "found.indices"),
-    ("retrieval", "retrieval", "places = places.gather(1, order)", "places = places[:, : order.shape[1]]"),
+    ("retrieval", "retrieval", ".gather(1, order)", "[:, :count]"),
     ("walk", "walk", "sub_(1).mul_(sharpness)", "mul_(sharpness)"),
     ("walk", "walk", "pow_(power)", "pow_(power - 1)"),
     ("walk", "walk", "range(2**squarings)", "range(2 * squarings)"),

@@ -5,7 +5,7 @@ import torch
 
 from pipeline.methods.spml import portions
 from pipeline.methods.spml.clustering import normalise, prototypes
-from pipeline.methods.spml.retrieval import nearest_labels, votes
+from pipeline.methods.spml.retrieval import QUERIES, nearest_labels, votes
 
 
 def test_retrieval_matches_the_release(load):
@@ -39,7 +39,7 @@ def test_a_memory_smaller_than_the_neighbours_is_asked_whole():
     assert found[0, 0] == 5
 
 
-@pytest.mark.parametrize("entries", [1, 70, 10**6])
+@pytest.mark.parametrize("entries", [1, 10 * QUERIES, 10**6])
 def test_a_memory_is_searched_in_blocks(entries, monkeypatch):
     """Of 5, 10 and all 53 segments; the last block has fewer than the neighbours."""
     monkeypatch.setattr(portions, "CPU_ENTRIES", entries)
