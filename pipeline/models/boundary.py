@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pipeline import params
 from pipeline.models.backbones import Backbone, build_backbone, load_backbone
 from pipeline.models.layers import resize_bilinear
+from pipeline.models.normalise import Normalise
 from pipeline.models.strides import keep_resolution
 
 
@@ -30,10 +31,7 @@ class BoundaryNetwork(nn.Module):
             for channels in backbone.channels.values()
         )
         self.boundary = nn.Conv2d(width * len(self.taps), 1, 1)
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(settings.pixel_mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(settings.pixel_std)[:, None, None], persistent=False)
+        self.normalise = Normalise(settings.pixel_mean, settings.pixel_std)
 
     def train(self, mode: bool = True) -> BoundaryNetwork:
         super().train(mode)
@@ -48,7 +46,7 @@ class BoundaryNetwork(nn.Module):
         """
         size = (-(-images.shape[-2] // self.stride), -(-images.shape[-1] // self.stride))
         with torch.no_grad():
-            maps = self.backbone.maps((images.float() - self.mean) / self.std)
+            maps = self.backbone.maps(self.normalise(images.float()))
         taps = [
             F.relu(resize_bilinear(tap(_pooled(feature, size)), *size))
             for tap, feature in zip(self.taps, maps, strict=True)

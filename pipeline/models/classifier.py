@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import params
 from pipeline.errors import UserError
 from pipeline.models.backbones import Backbone, build_backbone, load_backbone
+from pipeline.models.normalise import Normalise
 from pipeline.models.strides import cut_off, keep_resolution
 
 
@@ -25,10 +25,7 @@ class TagClassifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.classes = nn.Conv2d(backbone.channels[settings.map_stride], num_classes, 1, bias=False)
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(settings.pixel_mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(settings.pixel_std)[:, None, None], persistent=False)
+        self.normalise = Normalise(settings.pixel_mean, settings.pixel_std)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..255 to (B, K) logits, one question of yes or no for each class."""
@@ -41,7 +38,7 @@ class TagClassifier(nn.Module):
         return F.relu(maps)
 
     def _features(self, images: Tensor) -> Tensor:
-        return self.backbone.maps((images.float() - self.mean) / self.std)[-1]
+        return self.backbone.maps(self.normalise(images.float()))[-1]
 
 
 def build_classifier(

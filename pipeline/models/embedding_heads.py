@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.layers import resize_bilinear
+from pipeline.models.layers import cell_means, resize_bilinear
 
 DILATIONS = (6, 12, 18, 24)
 BINS = (1, 2, 3, 6)
@@ -31,15 +31,16 @@ class DeepLabHead(nn.Module):
 
 
 class PSPHead(nn.Module):
-    """Means of the whole map, of its quarters, ninths and 36ths beside it (PSPNet, arXiv 1612.01105)."""
+    """Means of the whole map, of its quarters, ninths and 36ths beside it (PSPNet, arXiv 1612.01105).
+
+    In training a batch needs two images: the whole map's mean is one value, which one image has no variance
+    of.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.pools = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(bins), *_conv_norm_relu(inputs, PSP_CHANNELS, 1))
-            for bins in BINS
-        )
+        self.pools = nn.ModuleList(nn.Sequential(*_conv_norm_relu(inputs, PSP_CHANNELS, 1)) for _ in BINS)
         wide = inputs + len(BINS) * PSP_CHANNELS
         self.last = nn.Sequential(
             *_conv_norm_relu(wide, PSP_CHANNELS, 3), nn.Conv2d(PSP_CHANNELS, outputs, 1)
@@ -49,7 +50,10 @@ class PSPHead(nn.Module):
         """{stride: (B, inputs, h, w)} to (B, outputs, h, w)."""
         features = maps[self.stride]
         size = (features.shape[2], features.shape[3])
-        means = [resize_bilinear(pool(features), *size) for pool in self.pools]
+        means = [
+            resize_bilinear(pool(cell_means(features, bins, bins)), *size)
+            for pool, bins in zip(self.pools, BINS, strict=True)
+        ]
         embeddings: Tensor = self.last(torch.cat([features, *means], dim=1))
         return embeddings
 

@@ -51,6 +51,26 @@ def resize_bilinear(maps: Tensor, height: int, width: int) -> Tensor:
         return rows @ maps @ columns.T
 
 
+def cell_means(maps: Tensor, rows: int, columns: int) -> Tensor:
+    """(N, C, rows, columns) means of (N, C, h, w) maps over that many parts of each axis.
+
+    The parts are torch's of adaptive average pooling: part i of n has the cells from floor(i h / n) to before
+    ceil((i + 1) h / n), so that parts may share a cell.
+    """
+    top, left = _parts(maps.shape[2], rows, maps), _parts(maps.shape[3], columns, maps)
+    with torch.autocast(maps.device.type, enabled=False):  # products for the reasons above
+        return top @ maps @ left.T
+
+
+def _parts(cells: int, parts: int, like: Tensor) -> Tensor:
+    """(parts, cells) shares of each cell in the mean of each part, of the dtype and device of `like`."""
+    part = torch.arange(parts, device=like.device)[:, None]
+    cell = torch.arange(cells, device=like.device)
+    inside = (cell >= part * cells // parts) & (cell * parts < (part + 1) * cells)
+    exact = inside.to(torch.promote_types(like.dtype, torch.float32))
+    return (exact / exact.sum(dim=1, keepdim=True)).to(like.dtype)
+
+
 def _square_cells(cells: int, size: int, like: Tensor) -> Tensor:
     """(size, cells) matrix that resizes one axis, of the dtype and device of `like`."""
     exact = torch.promote_types(like.dtype, torch.float32)

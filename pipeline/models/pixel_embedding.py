@@ -103,15 +103,6 @@ def build_pixel_embedding(model: params.PixelEmbedding) -> PixelEmbedding:
     return PixelEmbedding(backbone, head, Normalise(model.pixel_mean, model.pixel_std), channels)
 
 
-def build_classified(
-    model: params.PixelEmbedding, classes: int, dropout: float, *, detached: bool
-) -> ClassifiedEmbedding:
-    """A new embedding with a new classifier; raises as `build_pixel_embedding`."""
-    embedding = build_pixel_embedding(model)
-    classifier = PixelClassifier(embedding.channels, classes, dropout)
-    return ClassifiedEmbedding(embedding, classifier, detached=detached)
-
-
 def padded_size(height: int, width: int, least: Sequence[int] = (0, 0)) -> tuple[int, int]:
     """The smallest sides that hold (height, width) and `least` and that the network takes."""
     rows, columns = (

@@ -27,8 +27,10 @@ def test_logits_have_the_stride_rounded_up() -> None:
 def test_the_stem_is_tapped_after_its_pooling() -> None:
     network = build_boundary_network(boundary_settings(backbone="resnet10t", output_stride=16)).eval()
     images = 255 * torch.rand(1, 3, 64, 64)
+    settings = boundary_settings()
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (settings.pixel_mean, settings.pixel_std))
     with torch.no_grad():
-        maps = network.backbone.maps((images - network.mean) / network.std)
+        maps = network.backbone.maps((images - mean) / std)
         pooled = F.max_pool2d(maps[0], 3, stride=2, padding=1)
         taps = [
             F.relu(F.interpolate(tap(feature), (16, 16), mode="bilinear", align_corners=False))

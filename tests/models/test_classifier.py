@@ -16,9 +16,11 @@ from tests.methods.cam.tag_labels import classifier_settings
 def test_logits_are_the_means_of_what_the_maps_cut_off() -> None:
     torch.manual_seed(0)
     classifier, images = build_classifier(classifier_settings(), 3).eval(), 255 * torch.rand(2, 3, 24, 36)
+    settings = classifier_settings()
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (settings.pixel_mean, settings.pixel_std))
     with torch.no_grad():
         logits, maps = classifier(images), classifier.class_maps(images)
-        raw = classifier.classes(classifier.backbone.maps((images - classifier.mean) / classifier.std)[-1])
+        raw = classifier.classes(classifier.backbone.maps((images - mean) / std)[-1])
     assert (logits.shape, maps.shape) == ((2, 3), (2, 3, 6, 9))
     torch.testing.assert_close(logits, raw.mean(dim=(2, 3)))
     torch.testing.assert_close(maps, raw.clamp(min=0))

@@ -48,6 +48,28 @@ def test_the_fused_map_is_what_the_last_layer_makes_of_the_sides(network: Hed) -
     torch.testing.assert_close(edges, torch.full((1, 32, 32), 0.3).sigmoid())
 
 
+def test_reads_bgr_less_the_mean_of_imagenet(network: Hed) -> None:
+    """The first layer sees one channel at a time: blue is the first."""
+    seen = []
+    network.get_submodule("conv1_1").register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    network(torch.tensor([10.0, 20.0, 30.0])[None, :, None, None].expand(1, 3, 16, 16))
+    expected = torch.tensor([30 - 104.00698793, 20 - 116.66876762, 10 - 122.67891434])
+    torch.testing.assert_close(seen[0], expected[None, :, None, None].expand(1, 3, 16, 16))
+
+
+def test_the_last_row_of_an_odd_image_is_kept(network: Hed) -> None:
+    """Sides of 33 are 17, 9, 5 and 3 after the poolings, rounded up."""
+    sizes = []
+    for block in range(1, 6):
+        side = network.get_submodule(f"score_dsn{block}")
+        side.register_forward_hook(lambda _, __, found: sizes.append(tuple(found.shape[2:])))
+    image = torch.zeros(1, 3, 33, 33)
+    before = network(image)
+    assert sizes == [(33, 33), (17, 17), (9, 9), (5, 5), (3, 3)]
+    image[..., 32, :] = 255
+    assert not torch.equal(network(image)[..., 31, :], before[..., 31, :])
+
+
 @pytest.mark.parametrize("ending", ["safetensors", "pth"])
 def test_weights_come_from_a_local_file(network: Hed, tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"hed.{ending}"

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.models.layers import aligned_bilinear, grid_points, resize_bilinear
+from pipeline.models.layers import aligned_bilinear, cell_means, grid_points, resize_bilinear
 
 
 @pytest.mark.parametrize("case", range(5))
@@ -53,3 +53,14 @@ def test_resizing_keeps_the_dtype_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert resize_bilinear(maps, 8, 8).dtype == torch.float32
         assert resize_bilinear(maps.bfloat16(), 8, 8).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("size", [(6, 6), (7, 10), (2, 4)])
+@pytest.mark.parametrize("parts", [(1, 1), (2, 3), (6, 6)])
+def test_means_of_parts_are_torch_s(size, parts):
+    """With a gradient; fewer cells than parts are read several times."""
+    maps = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    found, expected = cell_means(maps, *parts), F.adaptive_avg_pool2d(maps, parts)
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad(each.square().sum(), maps)[0] for each in (found, expected)]
+    torch.testing.assert_close(*slopes)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from pipeline.errors import UserError
@@ -82,8 +83,28 @@ def test_psp_head_sees_the_whole_image():
     far[0, :, 11, 11] = 5.0
     assert head({8: maps}).shape == (1, 2, 12, 12)
     assert not torch.equal(head({8: maps})[..., 0, 0], head({8: far})[..., 0, 0])
-    assert [pool[0].output_size for pool in head.pools] == [1, 2, 3, 6]
-    assert {pool[1].out_channels for pool in head.pools} == {512}
+
+
+def test_psp_head_follows_its_description():
+    """Of torch's own layers: pooled to 1, 2, 3, 6 cells, 1x1 convolution, norm, ReLU, all beside the map."""
+    torch.manual_seed(0)
+    head, maps = PSPHead(4, 2, 8), torch.randn(2, 4, 7, 10)
+    for module in head.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    head.eval()
+    parts = [maps]
+    for (conv, norm, relu), cells in zip(head.pools, (1, 2, 3, 6), strict=True):
+        assert (conv.out_channels, conv.kernel_size, conv.bias) == (512, (1, 1), None)
+        pooled = relu(norm(conv(F.adaptive_avg_pool2d(maps, cells))))
+        parts.append(F.interpolate(pooled, (7, 10), mode="bilinear", align_corners=False))
+    conv, norm, relu, last = head.last
+    assert (conv.out_channels, conv.kernel_size, conv.padding, conv.bias) == (512, (3, 3), (1, 1), None)
+    assert (last.kernel_size, last.bias is not None) == ((1, 1), True)
+    torch.testing.assert_close(
+        head({8: maps}), last(F.relu(norm(conv(torch.cat(parts, 1))))), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_pyramid_head_reads_maps_from_its_finest_stride_on():
@@ -107,11 +128,24 @@ def test_classifier_follows_its_description():
     classifier = PixelClassifier(4, 3, 0.65)
     assert classifier.conv.weight.shape == (8, 4, 3, 3)
     assert classifier.conv.bias is None
-    assert classifier.dropout.p == 0.65
     assert classifier.last.weight.shape == (3, 8, 1, 1)
     embeddings = torch.randn(1, 4, 5, 5)
     classifier.eval()
     torch.testing.assert_close(classifier(embeddings), classifier(7 * embeddings))
+    hidden = F.relu(classifier.norm(classifier.conv(F.normalize(embeddings, dim=1))))
+    torch.testing.assert_close(classifier(embeddings), classifier.last(hidden))
+
+
+def test_classifier_drops_hidden_values_in_training_alone():
+    classifier = PixelClassifier(16, 1, 0.65)
+    seen = []
+    classifier.last.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    embeddings = torch.randn(4, 16, 9, 9)
+    for training in (True, False):
+        classifier.train(training)(embeddings)
+    zeros = [float((hidden == 0).float().mean()) for hidden in seen]
+    assert zeros[0] == pytest.approx(1 - 0.35 * (1 - zeros[1]), abs=0.05)
+    assert zeros[1] < 0.7
 
 
 @pytest.mark.parametrize("detached", [True, False])

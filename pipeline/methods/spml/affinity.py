@@ -1,4 +1,4 @@
-"""Labels of labelled segments, carried over to segments that are like them."""
+"""Classes of labelled segments, carried over to segments that are like them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.methods.spml.segments import Segments
 
 
 @torch.no_grad()
-def spread_labels(segments: Segments, classes: int, least_similarity: float, count: int = 1) -> Tensor:
+def neighbour_classes(segments: Segments, classes: int, least_similarity: float, count: int = 1) -> Tensor:
     """(m, classes) bool: the classes of the `count` labelled segments nearest to each segment.
 
     Neighbours are of the same image, by the cosine of joint prototypes, and have at least
@@ -23,7 +23,7 @@ def spread_labels(segments: Segments, classes: int, least_similarity: float, cou
     similarities = segments.joint_prototypes @ segments.joint_prototypes[labelled].T
     similarities.masked_fill_(segments.image[:, None] != segments.image[labelled], -torch.inf)
     values, nearest = similarities.topk(min(count, len(labelled)), dim=1)
-    kept = values >= least_similarity
+    kept = (values >= least_similarity) & values.isfinite()  # -inf is a segment of another image
     found = segments.label[labelled][nearest]
     for rank in range(kept.shape[1]):
         rows = torch.nonzero(kept[:, rank])[:, 0]

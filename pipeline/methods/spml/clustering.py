@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.methods.spml.portions import portion
+
 
 def normalise(embeddings: Tensor) -> Tensor:
     """Scale the last axis to unit length; the length is at least 1e-12, so that zeros stay zeros."""
@@ -38,9 +40,15 @@ def spherical_kmeans(
     first = clusters * torch.arange(images, device=labels.device)[:, None]  # cluster 0 of each image
     for _ in range(iterations):
         centres = prototypes(counted, (labels + first).flatten(), images * clusters)
-        similarities = embeddings @ centres.view(images, clusters, -1).mT
-        labels = similarities.argmax(dim=-1)
+        labels = _nearest(embeddings, centres.view(images, clusters, -1))
     return labels
+
+
+def _nearest(embeddings: Tensor, centres: Tensor) -> Tensor:
+    """(B, n) the centre (B, k, c) of the largest cosine with each pixel (B, n, c), portion by portion."""
+    size = portion(centres.shape[0] * centres.shape[1], embeddings.device)
+    parts = [(part @ centres.mT).argmax(dim=-1) for part in torch.split(embeddings, size, dim=1)]
+    return torch.cat(parts, dim=1)
 
 
 def majority(labels: Tensor, clusters: Tensor, count: int, classes: int) -> Tensor:

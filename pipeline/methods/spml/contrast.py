@@ -7,10 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Entries of the pixel x segment matrix that are held at a time: what stays in a core's cache, and what a GPU
-# has room for.  All pixels of 16 crops of 512 and their segments would be billions.
-CPU_ENTRIES = 2**18
-GPU_ENTRIES = 2**26
+from pipeline.methods.spml.portions import portion
 
 
 def contrast(
@@ -57,8 +54,7 @@ class _Contrast(torch.autograd.Function):
         concentration: float,
         weights: Tensor,
     ) -> Tensor:
-        entries = GPU_ENTRIES if pixels.is_cuda else CPU_ENTRIES
-        size = max(1, entries // len(prototypes))
+        size = portion(len(prototypes), pixels.device)
         total = pixels.new_zeros(())
         of_pixels, of_prototypes = torch.empty_like(pixels), torch.zeros_like(prototypes)
         with torch.autocast(pixels.device.type, enabled=False):

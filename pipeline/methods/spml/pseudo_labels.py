@@ -12,13 +12,14 @@ from torch import Tensor
 from pipeline import params
 from pipeline.data.label_codes import UNLABELLED, VOID
 from pipeline.data.semantic_samples import nearest_cells
+from pipeline.errors import UserError
 from pipeline.methods.semantic.inference import normalised, upright, view_logits, views
 from pipeline.methods.spml.clustering import normalise
 from pipeline.methods.spml.features import location_features
 from pipeline.methods.spml.inference import embed
 from pipeline.methods.spml.retrieval import nearest_labels
 from pipeline.methods.spml.segments import Clustering, Segments, make_segments
-from pipeline.methods.spml.walk import random_walk, transitions, view_similarities
+from pipeline.methods.spml.walk import MOST_CELLS, random_walk, transitions
 from pipeline.models.layers import resize_bilinear
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
 
@@ -28,7 +29,10 @@ Pixels = NDArray[np.uint8]
 
 
 class PseudoLabeler:
-    """Makes scores (C, H, W) of images (H, W, 3) uint8 RGB with a trained embedding, in evaluation mode."""
+    """Makes scores (C, H, W) of images (H, W, 3) uint8 RGB with a trained embedding, in evaluation mode.
+
+    Raises UserError for an image of more cells than a walk can have.
+    """
 
     def __init__(
         self,
@@ -73,7 +77,7 @@ class PseudoLabeler:
 
         Logits are averaged over the scales and mirrors of `inference`, which the walk sees, too.
         """
-        image = normalised(self.networks.embedding, pixels)
+        image = self._image(pixels)
         pictures = list(views(image, self.inference.scales, self.inference.mirror))
         of_views = [view_logits(self.networks, each, self.inference) for each in pictures]
         logits = torch.cat([upright(self._small(each, image)) for each in of_views])
@@ -92,7 +96,7 @@ class PseudoLabeler:
         labels, regions: (H, W).  Segments are those of all pixels, void ones too, at half the image's size;
         neither they nor the walk see colours or the mirror image.
         """
-        image = normalised(self.networks.embedding, pixels)
+        image = self._image(pixels)
         height, width = (-(-side // 2) for side in pixels.shape[:2])
         embeddings = resize_bilinear(embed(self.networks.embedding, image, self.inference), height, width)
         given = np.where(labels == VOID, UNLABELLED, labels)
@@ -105,7 +109,17 @@ class PseudoLabeler:
         return self._walked(by_maximum(self._small(scores, image)[0]), image, [image])
 
     def _views(self, pixels: Pixels) -> Tensor:
-        (image,) = views(normalised(self.networks.embedding, pixels), (1.0,), mirror=True)
+        (image,) = views(self._image(pixels), (1.0,), mirror=True)
+        return image
+
+    def _image(self, pixels: Pixels) -> Tensor:
+        """(1, 3, H, W) normalised image.  Raises UserError for one of more cells than a walk can have."""
+        image = normalised(self.networks.embedding, pixels)
+        rows, columns = self._cells(image)
+        if rows * columns > MOST_CELLS:
+            size = f"{image.shape[3]} x {image.shape[2]} pixels has {rows * columns} cells"
+            problem = f"an image of {size}, and a walk takes {MOST_CELLS} at most"
+            raise UserError("params.yaml", f"walk.stride {self.walk.stride}", problem, "raise walk.stride")
         return image
 
     def _cells(self, image: Tensor) -> tuple[int, int]:
@@ -123,7 +137,7 @@ class PseudoLabeler:
         of_views = [embed(self.networks.embedding, each, self.inference) for each in pictures]
         embeddings = torch.cat([upright(self._small(each, image)) for each in of_views])
         unit = normalise(embeddings.movedim(1, -1)).movedim(-1, 1)
-        matrix = transitions(view_similarities(unit), self.walk.sharpness, self.walk.power)
+        matrix = transitions(unit, self.walk.sharpness, self.walk.power)
         walked = random_walk(scores.flatten(1), matrix, self.walk.squarings).view_as(scores)
         return resize_bilinear(walked[None], *image.shape[2:])[0]
 

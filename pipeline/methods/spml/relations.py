@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.data.label_codes import UNLABELLED
 from pipeline.distributed import mean_over_processes
-from pipeline.methods.spml.affinity import spread_labels
+from pipeline.methods.spml.affinity import neighbour_classes
 from pipeline.methods.spml.contrast import contrast
 from pipeline.methods.spml.segments import Segments
 
@@ -97,7 +97,7 @@ def affinity_sets(segments: Segments, classes: int, least_similarity: float) -> 
     A segment takes the class of the labelled segment of its image that is most like it, where that cosine of
     joint prototypes is least_similarity or more; else it has all classes, and is positive for everybody.
     """
-    sets = spread_labels(segments, classes, least_similarity)
+    sets = neighbour_classes(segments, classes, least_similarity)
     return sets | ~sets.any(dim=1, keepdim=True)
 
 

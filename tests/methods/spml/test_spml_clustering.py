@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.methods.spml import portions
 from pipeline.methods.spml.clustering import (
     cluster_sums,
     majority,
@@ -59,6 +60,15 @@ def test_majorities_match_the_release(load):
 def test_of_equal_counts_the_lowest_label_wins():
     labels = torch.tensor([3, 1, 1, 3, 2])
     assert majority(labels, torch.tensor([0, 0, 0, 0, 1]), 3, 4).tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("entries", [1, 100])
+def test_pixels_are_assigned_in_portions(load, entries, monkeypatch):
+    monkeypatch.setattr(portions, "CPU_ENTRIES", entries)
+    arrays = load("kmeans")
+    start = arrays["embeddings"].expand(2, -1, -1), arrays["initial_labels"].expand(2, -1)
+    clusters = spherical_kmeans(*start, 12, 2)
+    assert torch.equal(clusters, arrays["labels_after_2"].expand(2, -1))
 
 
 def test_an_empty_cluster_is_no_pixel_s_unless_all_others_are_opposite():

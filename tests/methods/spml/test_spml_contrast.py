@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.methods.spml import contrast as module
+from pipeline.methods.spml import portions
 from pipeline.methods.spml.clustering import normalise
 from pipeline.methods.spml.contrast import contrast, pixel_losses
 
@@ -56,7 +56,7 @@ def check_case(case, compute):
 )
 def test_losses_match_the_release(load, file, name, entries, monkeypatch):
     """In portions of a few pixels, too."""
-    monkeypatch.setattr(module, "CPU_ENTRIES", entries)
+    monkeypatch.setattr(portions, "CPU_ENTRIES", entries)
     case = case_of(load(file), name)
     rows, relation = related(case)
     concentration, weights = float(case["concentration"]), torch.full((len(rows),), 1 / len(rows))

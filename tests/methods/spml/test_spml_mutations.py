@@ -12,6 +12,7 @@ import torch
 from tests.mutations import load_modules
 
 MODULES = {  # in the order of their imports
+    "portions": "pipeline.methods.spml.portions",
     "features": "pipeline.methods.spml.features",
     "clustering": "pipeline.methods.spml.clustering",
     "segments": "pipeline.methods.spml.segments",
@@ -112,7 +113,7 @@ def check_densepose(code, load):
         features[..., 2:],
     )
     for count, least, name in ((1, 0.95, "tags_top1_095"), (3, 0.5, "tags_top3_050")):
-        assert torch.equal(code.affinity.spread_labels(segments, 6, least, count), arrays[name] > 0)
+        assert torch.equal(code.affinity.neighbour_classes(segments, 6, least, count), arrays[name] > 0)
     sets = code.relations.affinity_sets(segments, 6, 0.95)
     near(0.5 * code.relations.feature_affinity(segments, sets, None, 12.0), arrays["loss_affinity"])
     similarity = 0.1 * code.relations.image_similarity(segments, 16.0, joint=False)
@@ -145,18 +146,20 @@ def check_retrieval(code, load):
     arrays = load("retrieval")
     ids, own = torch.unique(arrays["cluster_index"], return_inverse=True)
     queries = code.clustering.prototypes(arrays["cluster_embedding"], own, len(ids))
-    labels = code.retrieval.nearest_labels(queries, arrays["memory_prototypes"], arrays["memory_labels"])
+    memory = arrays["memory_prototypes"], arrays["memory_labels"]
+    code.portions.CPU_ENTRIES = 30 * code.retrieval.QUERIES  # blocks of thirty
+    labels = code.retrieval.nearest_labels(queries, *memory, 20)
     assert labels[own].tolist() == arrays["top20"].tolist()
     assert torch.equal(code.retrieval.votes(labels, 7).argmax(dim=1)[own], arrays["prediction"])
 
 
 def check_walk(code, load):
     """Two pixels with cosine 0.99: exp(-1) apart."""
-    matrix = code.walk.transitions(torch.tensor([[[1.0, 0.99], [0.99, 1.0]]]))
+    matrix = code.walk.transitions(torch.tensor([[[[1.0, 0.99]], [[0.0, 0.0199**0.5]]]]), 5.0, 20)
     stay = 1 / (1 + torch.exp(torch.tensor(-1.0)))
     near(matrix, torch.stack([torch.stack([stay, 1 - stay]), torch.stack([1 - stay, stay])]))
     slow = torch.tensor([[0.99, 0.02], [0.01, 0.98]])
-    near(code.walk.random_walk(torch.eye(2), slow), torch.linalg.matrix_power(slow, 64))
+    near(code.walk.random_walk(torch.eye(2), slow, 6), torch.linalg.matrix_power(slow, 64))
 
 
 CHECKS = {
@@ -248,12 +251,13 @@ MUTATIONS = [
         "positive.sum(dim=1, keepdim=True))",
         "positive.sum(dim=1, keepdim=True) + itself - itself)",
     ),
-    ("retrieval", "retrieval", "NEIGHBOURS = 20", "NEIGHBOURS = 19"),
-    ("retrieval", "retrieval", "part @ memory.T", "-part @ memory.T"),
-    ("walk", "walk", "sharpness: float = 5.0", "sharpness: float = 4.0"),
-    ("walk", "walk", "power: int = 20", "power: int = 10"),
-    ("walk", "walk", "squarings: int = 6", "squarings: int = 5"),
-    ("walk", "walk", "affinities.sum(dim=0, keepdim=True)", "affinities.sum()"),
+    ("retrieval", "retrieval", "queries @ memory[:size]", "-queries @ memory[:size]"),
+    ("retrieval", "retrieval", "found.indices + start", "found.indices"),
+    ("retrieval", "retrieval", ".gather(1, order)", "[:, :count]"),
+    ("walk", "walk", "sub_(1).mul_(sharpness)", "mul_(sharpness)"),
+    ("walk", "walk", "pow_(power)", "pow_(power - 1)"),
+    ("walk", "walk", "range(2**squarings)", "range(2 * squarings)"),
+    ("walk", "walk", "total.sum(dim=0, keepdim=True)", "total.sum()"),
 ]
 
 

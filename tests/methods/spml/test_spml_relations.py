@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.data.label_codes import UNLABELLED, VOID
-from pipeline.methods.spml.affinity import spread_labels
+from pipeline.methods.spml.affinity import neighbour_classes
 from pipeline.methods.spml.features import location_features
 from pipeline.methods.spml.memory import MemoryBank, joined
 from pipeline.methods.spml.relations import (
@@ -106,7 +106,7 @@ def test_densepose_segments_match_the_release(load):
     torch.testing.assert_close(segments.prototypes, arrays["prototype"], **tolerance)
     torch.testing.assert_close(segments.joint_prototypes, arrays["prototype_with_loc"], **tolerance)
     for count, least, name in ((1, 0.95, "tags_top1_095"), (3, 0.5, "tags_top3_050")):
-        assert torch.equal(spread_labels(segments, 6, least, count), arrays[name] > 0)
+        assert torch.equal(neighbour_classes(segments, 6, least, count), arrays[name] > 0)
 
 
 def test_densepose_terms_match_the_release(load):
@@ -233,10 +233,11 @@ def test_affinity_keeps_to_the_image_and_to_its_threshold():
     embedding, labels, regions = batch(UNLABELLED)
     labels[0, 0, 0] = 3
     segments = segments_of(embedding, labels, regions)
-    found = spread_labels(segments, 4, -1.0)
+    found = neighbour_classes(segments, 4, -1.0)
     assert (found.nonzero()[:, 1] == 3).all()
     assert torch.equal(found.any(dim=1), segments.image == 0)
-    alone = spread_labels(segments, 4, 0.999)
+    assert torch.equal(neighbour_classes(segments, 4, -torch.inf), found), "without a threshold, too"
+    alone = neighbour_classes(segments, 4, 0.999)
     assert alone.sum() == 1
     assert alone[segments.label == 3, 3].all()
 
