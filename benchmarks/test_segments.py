@@ -10,13 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 import cv2
+import higra
 import numpy as np
 import pytest
 
 from benchmarks.measuring import ROOT
 from pipeline.evaluation.segmentation_scores import Summary
+from pipeline.params.segments import AtCount
 from pipeline.priors.contours import ContourMap
 from pipeline.priors.hierarchies import build_hierarchy
+from pipeline.priors.oversegmentation import cut
 from tests.bsds_mini import (
     AREA,
     MEAN_BOUNDARY,
@@ -45,8 +48,8 @@ ROWS: list[tuple[str, dict[str, Any], float]] = [  # the most seconds
     ("built-in", VOLUME, 1.0),
     ("built-in, spectral", ORIENTED, 1.0),
     ("built-in, spectral", VOLUME, 1.0),
-    ("learnt", MEAN_BOUNDARY, 0.15),
-    ("learnt", VOLUME, 0.25),
+    ("learnt", MEAN_BOUNDARY, 1.0),
+    ("learnt", VOLUME, 1.0),
 ]
 
 
@@ -64,6 +67,40 @@ def test_seconds_and_scores(detector: str, kind: dict[str, Any], most: float) ->
     seconds = (spent + trees) / len(contours)
     print(f"\n{detector}, {kind['kind']}: {_row(summary(FOLDER, contours, kind))}, {seconds:.2f} s")
     assert seconds < most
+
+
+@pytest.mark.parametrize(("kind", "most"), [(MEAN_BOUNDARY, 1.4), (ORIENTED, 2.0), (VOLUME, 1.0)])
+def test_regions_of_given_contours_against_higra(kind: dict[str, Any], most: float) -> None:
+    """From contour maps to a hundred regions; without orientations, higra does less than `oriented`."""
+    contours = learnt(FOLDER)
+    rule = hierarchy(kind)
+    at_count = AtCount(kind="count", count=100)
+    ours = sum(_least(lambda each=each: cut(build_hierarchy(each, rule), at_count, 255)) for each in contours)
+    theirs = sum(_least(lambda each=each: _by_higra(each, kind["kind"])) for each in contours)
+    print(
+        f"\n{kind}: {ours / len(contours):.3f} s, higra {theirs / len(contours):.3f} s, {ours / theirs:.2f}"
+    )
+    assert ours / theirs < most
+
+
+def _by_higra(contours: ContourMap, kind: str) -> Any:
+    pixels = higra.get_4_adjacency_graph(contours.strength.shape)
+    weights = higra.weight_graph(pixels, contours.strength, higra.WeightFunction.mean)
+    if kind == "volume":
+        tree, levels = higra.watershed_hierarchy_by_volume(pixels, weights)
+    else:
+        tree, levels = higra.mean_pb_hierarchy(pixels, weights, contours.strength.shape)
+    return higra.labelisation_horizontal_cut_from_num_regions(tree, levels, 100)
+
+
+def _least(work: Callable[[], Any]) -> float:
+    """CPU seconds, the least of three calls."""
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        work()
+        seconds.append(time.process_time() - start)
+    return min(seconds)
 
 
 def _timed(work: Callable[[], list[Any]]) -> tuple[float, list[Any]]:

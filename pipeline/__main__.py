@@ -24,7 +24,7 @@ def main() -> None:
         params = check(root)
         print(
             f"params.yaml, data and pipeline of the benchmark {params.benchmark} are in order"
-            f" ({len(params.trained)} runs, {len(params.untrained)} baselines)"
+            f" ({len(params.trained) + len(params.semantic_trained)} runs, {len(params.untrained)} baselines)"
         )
     elif arguments.command == "use":
         from pipeline.workflow.presets import use_preset

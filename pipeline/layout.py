@@ -63,6 +63,14 @@ class Layout:
     def evaluation(self, row: str, seed: int) -> Path:
         return self.data / "evaluation" / row.replace(".", "/") / f"seed-{seed}.npz"
 
+    def shown_truth(self, run: str) -> Path:
+        """Pack of the ground truth of the images that the report shows of a run's label maps."""
+        return self.data / "evaluation" / run / "shown"
+
+    def label_counts(self, name: str) -> Path:
+        """Counts of a label set's maps; no row of the comparison has a name with a dot."""
+        return self.data / "evaluation" / "labels.train" / f"{name}.npz"
+
     def classifier(self, name: str) -> Path:
         """The classifier of tags that a set of class activation maps is made by."""
         return self.data / "classifiers" / name
@@ -79,7 +87,7 @@ class Layout:
         return self.reports / "metrics" / f"{run}.json"
 
     def label_metrics(self, name: str) -> Path:
-        """How good a set of pseudo-labels is."""
+        """How good a set of pseudo-labels, or of label maps, is."""
         return self.reports / "metrics" / "labels" / f"{name}.json"
 
     def split_metrics(self, name: str) -> Path:
@@ -93,6 +101,11 @@ class Layout:
     @property
     def comparison(self) -> Path:
         return self.reports / "metrics" / "comparison.json"
+
+    @property
+    def semantic_comparison(self) -> Path:
+        """That of the semantic task, and of its label sets."""
+        return self.reports / "metrics" / "semantic_comparison.json"
 
     def curve(self, run: str) -> Path:
         return self.reports / "curves" / f"{run}.csv"

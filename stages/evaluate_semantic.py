@@ -2,7 +2,7 @@
 
 from pipeline.data.packs import Pack
 from pipeline.errors import run_or_exit
-from pipeline.evaluation.semantic import evaluate_semantic, summarise_semantic
+from pipeline.evaluation.semantic import evaluate_semantic, summarise_semantic, write_shown_truth
 from pipeline.files import write_json
 from pipeline.workflow.stage import open_stage
 
@@ -16,6 +16,7 @@ def main() -> None:
         crf = Pack(refined) if refined.is_dir() else None
         metrics[seed], counts[seed] = evaluate_semantic(truth, Pack(maps), crf, settings, params.executor)
         counts[seed].save(layout.evaluation(run, seed))
+    write_shown_truth(truth, counts[min(counts)], params.report.gallery, layout.shown_truth(run))
     write_json(layout.metrics(run), summarise_semantic(metrics, counts, settings))
 
 

@@ -29,6 +29,8 @@ MICRO = {
     "steps: 1300": "steps: 6",
     "steps: 500": "steps: 6",
     "steps: 1400": "steps: 6",
+    "steps: 300 ": "steps: 4 ",
+    "steps: 200 ": "steps: 4 ",
     "percent: 4.0": "percent: 25.0",
     "burn_in: 600 ": "burn_in: 3 ",
     "points: 256": "points: 32",
@@ -54,7 +56,14 @@ ROWS = {
     "baselines": ("fill", "ellipse_crf"),
     "pseudo_labels": ("mal_masks",),
     "splits": ("masks_4",),
+    "weak_labels": ("tags", "points", "pixels"),
+    "grown_labels": ("grown_point",),
+    "box_cam_labels": (),
+    "embeddings": ("embed_tag", "embed_point"),
+    "spread_labels": ("spread_point",),
+    "classifiers": ("spml_point",),
 }
+SCORED = ("cam_tags", "grown_point", "spread_tag", "spread_point")
 
 
 def micro(preset: str) -> str:
@@ -62,6 +71,7 @@ def micro(preset: str) -> str:
     params = yaml.safe_load(replaced(preset, MICRO))
     for table, names in ROWS.items():
         params[table] = {name: params[table][name] for name in names}
+    params["scored_labels"] = list(SCORED)
     params["runs"]["mask2former_4"]["oracle"] = params["distilled"]["guided_4"]["oracle"] = "none"
     return yaml.safe_dump(params, sort_keys=False)
 
@@ -105,7 +115,10 @@ class TestPipeline:
         with (repository / "reports" / "demo" / "results.csv").open(encoding="utf-8", newline="") as file:
             rows = {row["run"]: row for row in csv.DictReader(file)}
         trained = {*ROWS["runs"], *ROWS["distilled"]}
-        assert set(rows) == trained | {"guided_4.teacher", *ROWS["baselines"]}
+        maps = {"spml_point", "semantic_oracle"}
+        assert set(rows) == trained | maps | {"guided_4.teacher", *ROWS["baselines"]}
+        assert (rows["spml_point"]["supervision"], rows["spml_point"]["task"]) == ("points", "semantic")
+        assert all(float(rows[name]["mIoU"]) >= 0 for name in maps)
         assert {rows[name]["labelled_fraction"] for name in ("guided_4", "guided_4.teacher")} == {"0.25"}
         assert rows["boxinst"]["supervision"] == rows["condinst_mal"]["supervision"] == "boxes"
         assert (rows["mal"]["AP"], rows["mal"]["retention"]) == ("", "")
@@ -113,6 +126,10 @@ class TestPipeline:
         with (repository / "reports" / "demo" / "cost.csv").open(encoding="utf-8", newline="") as file:
             costs = list(csv.DictReader(file))
         assert trained <= {row["run"] for row in costs}
+        compared = json.loads(
+            (repository / "reports" / "demo" / "metrics" / "semantic_comparison.json").read_text("utf-8")
+        )
+        assert set(compared["label_maps"]["sets"]) == set(SCORED)
 
     def test_box_runs_saw_no_mask(self, repository: Path, done: subprocess.CompletedProcess[str]) -> None:
         data = repository / "data" / "demo"

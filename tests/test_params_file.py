@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ def test_every_preset_is_valid_and_names_of_benchmarks_and_runs_are_unique(root:
     names: dict[str, str] = {}
     for preset in sorted((root / "presets").glob("*.yaml")):
         params = load_params(preset)
-        for name in (params.benchmark, *params.trained, *params.untrained, *params.pseudo_labels):
+        rows = (params.trained, params.untrained, params.pseudo_labels, params.embeddings)
+        for name in (params.benchmark, *chain(*rows, params.semantic_trained, params.spread)):
             assert name not in names, f"{name} is in {names[name]} and in {preset.name}"
             names[name] = preset.name
 
@@ -40,6 +42,20 @@ def test_sam_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path, p
     (row,) = load_params(path).sam.values()
     assert row.weights == "data/weights/sam-vit-base"
     assert row.weights in (root / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+
+def test_voc_goes_without_scribbles_and_weights_as_the_preset_says(root: Path, tmp_path: Path) -> None:
+    text = (root / "presets" / "voc.yaml").read_text(encoding="utf-8")
+    for table, following in (("own_scribbles", "own_maps"), ("file_segments", "# Class activation")):
+        rows = text[text.index(f"\n{table}:\n") : text.index(f"\n{following}")]
+        text = text.replace(rows, f"\n{table}: {{}}\n")
+    text = re.sub(r"^#(?=  )", "", text, flags=re.MULTILINE).replace("\nsegments: {}\n", "\nsegments:\n")
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    before, after = load_params(root / "presets" / "voc.yaml"), load_params(path)
+    assert before.own_scribbles.keys() == after.weak_labels.keys() - before.weak_labels.keys()
+    assert (after.segments.keys(), after.own_scribbles) == (before.file_segments.keys(), {})
+    assert after.embeddings == before.embeddings
 
 
 def test_networks_of_detectron2_can_be_switched_on_as_the_preset_says(root: Path, tmp_path: Path) -> None:

@@ -67,12 +67,16 @@ def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             "weak_labels.pixels.split: there are no label maps of val; add val to paint",
         ),
         (
-            {"paint": {}, "weak_labels": {}, "own_maps": {}},
+            {"paint": {}, "weak_labels": {}, "own_tags": {}, "own_maps": {}},
             "own_scribbles.drawn: there are no label maps of train; add train to paint",
         ),
         (
-            {"paint": {}, "weak_labels": {}, "own_scribbles": {}},
+            {"paint": {}, "weak_labels": {}, "own_tags": {}, "own_scribbles": {}},
             "own_maps.mine: there are no label maps of train; add train to paint",
+        ),
+        (
+            {"paint": {}, "weak_labels": {}, "own_maps": {}, "own_scribbles": {}},
+            "own_tags.told: there are no label maps of train; add train to paint",
         ),
         ({"cams.plain.labels": "none"}, "cams.plain.labels: 'none' is not defined"),
         ({"cams.plain.labels": "boxes"}, "cams.plain.labels: 'boxes' is not defined"),

@@ -7,7 +7,6 @@ wrong with one image, annotation or mask leaves out that one and is reported.  N
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pipeline.data.coco_images import check_image_types, clean_images
 from pipeline.data.findings import Findings
 from pipeline.data.images import ImageRecord
 from pipeline.data.lvis import check_lists, class_frequency, known_classes, with_file_names
+from pipeline.data.user_json import read_user_json
 from pipeline.data.values import is_id, is_text, show
 from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
@@ -67,22 +67,7 @@ def read_coco(json_path: Path, image_folder: Path, processes: int, executor: Exe
 
 def _load(path: Path) -> dict[str, Any]:
     """The file as an object with the three lists of COCO; `images` and `categories` are not empty."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
-    except OSError as error:
-        raise UserError(
-            path, "", f"cannot be read: {error.strerror}", "check the path in params.yaml"
-        ) from None
-    except _RepeatedKey as error:
-        raise UserError(
-            path, "", f"the key {error} occurs twice in one object, so one value would be lost", "keep one"
-        ) from None
-    except UnicodeDecodeError:
-        raise UserError(path, "", "is not UTF-8 text", "save it as plain JSON in UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise UserError(path, "", f"is not complete, valid JSON: {error}", "export it again") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, nesting without end
-        raise UserError(path, "", f"is not usable JSON: {error}", "export it again") from None
+    content = read_user_json(path)
     if not isinstance(content, dict):
         raise UserError(
             path,
@@ -103,20 +88,6 @@ def _load(path: Path) -> dict[str, Any]:
                 path, "", f"the data set has no {key}: the list is empty", f"add {key} to the file"
             )
     return content
-
-
-class _RepeatedKey(Exception):
-    """A JSON object in which a key occurs twice: Python's reader would keep the last in silence."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        example = f" (of the object with id {members['id']})" if is_id(members.get("id")) else ""
-        raise _RepeatedKey(f"{show(repeated)}{example}")
-    return members
 
 
 def _categories(path: Path, rows: list[Any]) -> list[dict[str, Any]]:

@@ -128,8 +128,13 @@ class Evaluated(Protocol):
 
 
 def common_images(runs: Mapping[str, Mapping[int, Evaluated]]) -> int:
-    """How many images all runs and seeds were evaluated on; raises UserError if they were not the same."""
+    """How many images all runs and seeds were evaluated on, 0 without any run.
+
+    Raises UserError if they were not the same.
+    """
     every = [(run, matches.image_ids) for run, seeds in runs.items() for matches in seeds.values()]
+    if not every:
+        return 0
     first, reference = every[0]
     for run, ids in every[1:]:
         if not np.array_equal(ids, reference):

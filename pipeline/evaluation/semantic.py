@@ -11,18 +11,21 @@ in VOC's val, the two are the same.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import params
-from pipeline.data.packs import Pack
+from pipeline.data.packs import Pack, encode_map, write_pack
 from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
 from pipeline.evaluation.intervals import Floats, Weights, bootstrap, interval
+from pipeline.evaluation.picking import pick_images
 from pipeline.evaluation.results import defined, mean_metrics
 from pipeline.evaluation.semantic_counts import REMEDY, MapCounts, SemanticCounts, count_images
+from pipeline.files import replacing_folder
 
 Metrics = dict[str, Any]
 SeedCounts = dict[int, SemanticCounts]  # seed -> what was counted of the model trained with it
@@ -47,16 +50,16 @@ def evaluate_semantic(
     not_computed: one line per class without ground truth.  Raises UserError as `count_images`, and for
     predictions of other classes.
     """
-    names = _class_names(truth, [plain] if crf is None else [plain, crf])
+    names = check_classes(truth, [plain] if crf is None else [plain, crf])
     counts = count_images(truth, plain, crf, settings.boundary_dilation, settings.processes, executor)
     metrics: Metrics = {
         "headline": "mIoU",
         "images": len(counts.image_ids),
         "pixels": int(counts.plain.confusion.sum()),
-        **_map_figures(counts.plain, names),
+        **map_figures(counts.plain, names),
     }
     if counts.crf is not None:
-        metrics["crf"] = _map_figures(counts.crf, names)
+        metrics["crf"] = map_figures(counts.crf, names)
         metrics["crf_gain"] = _difference(metrics["crf"]["mIoU"], metrics["mIoU"])
     present = counts.plain.confusion.sum(axis=(0, 2)) > 0
     metrics["not_computed"] = [
@@ -158,7 +161,15 @@ def image_quality(counts: SemanticCounts) -> dict[int, float]:
     return {image: value for image, value in pairs if np.isfinite(value)}
 
 
-def _map_figures(counts: MapCounts, names: list[str]) -> Metrics:
+def write_shown_truth(truth: Pack, counts: SemanticCounts, count: int, folder: Path) -> None:
+    """Keep the ground truth of the images that a gallery of `count` each shows (`pick_images`) as a pack."""
+    shown = sorted(pick_images(image_quality(counts), count))
+    with replacing_folder(folder) as temporary:
+        write_pack(temporary, ((image, encode_map(truth.read(image))) for image in shown), truth.about)
+
+
+def map_figures(counts: MapCounts, names: list[str]) -> Metrics:
+    """mIoU, mIoU_strict, boundary_mIoU, pixel_accuracy and per_class of all images, as evaluate_semantic."""
     ious, near = (values[0] for values in weighted_ious(counts, _once(counts)))
     total = counts.confusion.sum(axis=0)
     pixels = total.sum()
@@ -189,7 +200,7 @@ def _difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def _class_names(truth: Pack, predictions: list[Pack]) -> list[str]:
+def check_classes(truth: Pack, predictions: list[Pack]) -> list[str]:
     """The names of the classes; raises UserError if a prediction was made for other ones."""
     names = [str(name) for name in truth.about["classes"]]
     for pack in predictions:

@@ -12,6 +12,7 @@ from pipeline.evaluation.intervals import interval, resample_images
 from pipeline.evaluation.results import defined
 from pipeline.evaluation.retention import retention
 from pipeline.evaluation.semantic import SeedCounts, seed_figures, semantic_spread
+from pipeline.evaluation.semantic_counts import SemanticCounts
 
 COMPARED = ("mIoU", "mIoU_crf")  # figures with retention and differences
 
@@ -63,3 +64,18 @@ def compare_semantic(
         "bootstrap_samples": samples,
         "bootstrap_seed": seed,
     }
+
+
+def compare_label_maps(maps: dict[str, SemanticCounts], samples: int, seed: int) -> dict[str, Any]:
+    """Compare label sets that were scored on the same training images: figures, intervals, differences.
+
+    maps: label set -> its counts.  In the layout of `compare_semantic`, of mIoU alone and without oracles:
+    whether pseudo-labels are better than the seeds that they were made of.  Raises UserError as that does.
+    """
+    alone = {name: {0: counts} for name, counts in maps.items()}
+    compared = compare_semantic(alone, dict.fromkeys(maps, "none"), samples, seed)
+    sets = {
+        name: {key: row[key] for key in ("mIoU", "boundary_mIoU", "interval")}
+        for name, row in compared["runs"].items()
+    }
+    return {"sets": sets, "differences": compared["differences"], "images": compared["images"]}

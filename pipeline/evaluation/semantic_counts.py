@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.label_codes import VOID
+from pipeline.data.label_codes import UNLABELLED, VOID
 from pipeline.data.packs import Pack
 from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
@@ -76,17 +76,28 @@ class SemanticCounts:
 
 
 def count_images(
-    truth: Pack, plain: Pack, crf: Pack | None, dilation: float, processes: int, executor: Executor = HERE
+    truth: Pack,
+    plain: Pack,
+    crf: Pack | None,
+    dilation: float,
+    processes: int,
+    executor: Executor = HERE,
+    *,
+    partial_maps: bool = False,
 ) -> SemanticCounts:
     """Count every image of `truth`, a pack of label maps (H, W) uint8 whose `about` names the classes.
 
     plain, crf: packs of predicted classes of the same images; images that `truth` does not have are left
-    alone.  dilation: see `boundary_overlap`.  Raises UserError for an image without a prediction, one of
-    another size, and pixels whose predicted class does not exist.
+    alone.  dilation: see `boundary_overlap`.  With `partial_maps`, pixels of no class are predictions of one
+    more class, the last, which the ground truth never has: they are missed by the class they are of.  Raises
+    UserError for an image without a prediction, one of another size, and pixels whose predicted class does
+    not exist.
     """
-    classes = len(truth.about["classes"])
+    classes = len(truth.about["classes"]) + int(partial_maps)
     kinds = [plain] if crf is None else [plain, crf]
-    work = partial(_count_image, truth=truth, kinds=kinds, classes=classes, dilation=dilation)
+    work = partial(
+        _count_image, truth=truth, kinds=kinds, classes=classes, dilation=dilation, partial_maps=partial_maps
+    )
     counted = list(map_images(work, truth.ids, processes, "label maps", executor))
     made = [MapCounts(*arrays) for arrays in _stacked(counted, classes, len(kinds))]
     return SemanticCounts(np.asarray(truth.ids, dtype=np.int64), made[0], made[1] if len(made) > 1 else None)
@@ -105,13 +116,15 @@ def _stacked(
 
 
 def _count_image(
-    image_id: int, truth: Pack, kinds: list[Pack], classes: int, dilation: float
+    image_id: int, truth: Pack, kinds: list[Pack], classes: int, dilation: float, partial_maps: bool
 ) -> list[tuple[Counted, Counted]]:
     """(C, C) and (2, C) of each kind of prediction of an image."""
     labels = truth.read(image_id)
     counts = []
     for pack in kinds:
         predicted = pack.read(image_id)
+        if partial_maps:
+            predicted = np.where(predicted >= UNLABELLED, classes - 1, predicted).astype(np.uint8)
         if problem := _problem(labels, predicted, classes):
             raise UserError(pack.folder, f"image {image_id}", problem, REMEDY)
         counts.append(

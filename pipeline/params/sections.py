@@ -30,7 +30,14 @@ from pipeline.params.runs import TAUGHT, check_run, check_teacher
 from pipeline.params.segments import BuiltInSegments, FileSegments, Segments
 from pipeline.params.semantic_data import DensePoseFolder, MapFolder, VocFolder, VocSbdFolder
 from pipeline.params.semantic_evaluation import EvaluateSemantic
-from pipeline.params.semantic_labels import Paint, PartialMapFolder, ScribbleFolder, WeakLabels
+from pipeline.params.semantic_labels import (
+    GrownLabels,
+    Paint,
+    PartialMapFolder,
+    ScribbleFolder,
+    TagFile,
+    WeakLabels,
+)
 from pipeline.params.semantic_networks import PixelEmbedding
 from pipeline.params.semantic_rows import check_semantic_rows
 from pipeline.params.semantic_runs import (
@@ -58,10 +65,12 @@ LABEL_TABLES = (  # whose rows are folders of labels/
     "split_lists",
     "pseudo_labels",
     "weak_labels",
+    "own_tags",
     "own_scribbles",
     "own_maps",
     "tag_cam_labels",
     "box_cam_labels",
+    "grown_labels",
     *SPREAD_TABLES,
 )
 TEACHER = ".teacher"  # ends the name of a row that shows a run's teacher; no name of a run has a dot
@@ -83,6 +92,7 @@ class Params(Section):
     splits: dict[Name, Split]
     split_lists: dict[Name, SplitList]
     weak_labels: dict[Name, WeakLabels]
+    own_tags: dict[Name, TagFile]
     own_scribbles: dict[Name, ScribbleFolder]
     own_maps: dict[Name, PartialMapFolder]
     backbones: dict[Name, Backbone]
@@ -93,6 +103,8 @@ class Params(Section):
     refined_cams: dict[Name, RefinedCams]
     tag_cam_labels: dict[Name, TagCamLabels]
     box_cam_labels: dict[Name, BoxCamLabels]
+    grown_labels: dict[Name, GrownLabels]
+    scored_labels: tuple[Name, ...]  # label sets that are scored on the label maps of train
     semantic_models: dict[Name, PixelEmbedding]
     semantic_methods: dict[Name, SemanticMethod]
     embeddings: dict[Name, Embedding]
@@ -176,7 +188,7 @@ class Params(Section):
 
     @property
     def own_labels(self) -> dict[str, ScribbleFolder | PartialMapFolder]:
-        """All label sets of files that a user has."""
+        """All label sets of strokes and partial label maps that a user has."""
         return {**self.own_scribbles, **self.own_maps}
 
     @property

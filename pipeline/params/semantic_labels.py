@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.base import Count, Positive, Section, Seed, Share
+from pipeline.params.base import Count, Name, Positive, Section, Seed, Share
 
-SemanticKind = Literal["tags", "boxes", "points", "scribbles", "pixels", "cam_tags", "cam_boxes", "spread"]
+SemanticKind = Literal[
+    "tags", "boxes", "points", "scribbles", "pixels", "cam_tags", "cam_boxes", "spread", "grown"
+]
 
 
 class Paint(Section):
@@ -81,11 +83,17 @@ WeakLabels = Annotated[
 ]
 
 
-class ScribbleFolder(Section):
-    """Strokes that people drew, in ScribbleSup's XML files, one per image.
+class TagFile(Section):
+    """Tags that people gave, one JSON file for all images.
 
-    Tables of their own, this one and the next, since DVC has no dependencies that only some rows have.
+    Tables of their own, this one and the next two, since DVC has no dependencies that only some rows have.
     """
+
+    path: str  # of the file, relative to the repository
+
+
+class ScribbleFolder(Section):
+    """Strokes that people drew, in ScribbleSup's XML files, one per image."""
 
     path: str  # folder of the XML files, relative to the repository
     length: Share  # as in ScribbleLabels: one point of each stroke for 0
@@ -103,4 +111,15 @@ class PartialMapFolder(Section):
     path: str  # folder of the PNG files, relative to the repository
     kind: Literal["points", "scribbles", "pixels"]
     value_255: Literal["unlabelled", "void"]  # SPML drops void pixels; most tools write 255 for unlabelled
+    processes: Positive
+
+
+class GrownLabels(Section):
+    """Points, strokes or partial maps that an over-segmentation alone spreads (priors/region_growing.py).
+
+    What SPML must beat: the same labels and the same regions, and nothing learnt.
+    """
+
+    labels: Name  # a label set with maps
+    segments: Name  # an over-segmentation of the training images
     processes: Positive

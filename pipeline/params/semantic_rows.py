@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.params.cams import BoxCamLabels, RefinedCams, TagCamLabels
+from pipeline.params.data import Labels
 from pipeline.params.references import known
+from pipeline.params.semantic_labels import (
+    GrownLabels,
+    PartialMapFolder,
+    ScribbleFolder,
+    TagFile,
+    WeakLabels,
+)
 from pipeline.params.semantic_methods import Spml
 from pipeline.params.semantic_runs import (
     ClassifierRun,
@@ -21,6 +29,10 @@ from pipeline.params.starts import WeightFile
 
 if TYPE_CHECKING:
     from pipeline.params.sections import Params
+
+_NO_MAPS = "holds {kind}, which are no label maps; make some of them in {table}"
+_KINDS = {"annotated_points": "points"}
+_COSTLIER = ("tags", "points", "scribbles", "boxes", "pixels", "masks")
 
 
 def check_semantic_rows(params: Params) -> None:
@@ -39,7 +51,7 @@ def check_semantic_rows(params: Params) -> None:
             raise ValueError(
                 f"weak_labels.{name}.kind: annotated_points are DensePose's; for others, take points"
             )
-    for table in ("own_scribbles", "own_maps"):
+    for table in ("own_tags", "own_scribbles", "own_maps"):
         for name in getattr(params, table):
             _check_maps(params, f"{table}.{name}", "train")
     for name, cams in params.cams.items():
@@ -54,6 +66,8 @@ def check_semantic_rows(params: Params) -> None:
     for name, of_boxes in params.box_cam_labels.items():
         _check_cam_labels(params, f"box_cam_labels.{name}", of_boxes)
         _check_boxes(params, f"box_cam_labels.{name}.boxes", of_boxes.boxes)
+    for name, grown in params.grown_labels.items():
+        _check_grown(params, f"grown_labels.{name}", grown)
     _check_embeddings(params)
     for name, spread in params.spread_labels.items():
         _check_spread(params, f"spread_labels.{name}", spread)
@@ -70,6 +84,7 @@ def check_semantic_rows(params: Params) -> None:
     for name in second:
         _check_classifier(params, f"classifiers.{name}", params.classifiers[name])
     _check_semantic_runs(params)
+    _check_scored_labels(params)
 
 
 def label_sources(params: Params, labels: str) -> set[str]:
@@ -77,6 +92,8 @@ def label_sources(params: Params, labels: str) -> set[str]:
     if labels in params.cam_labels:
         row = params.cam_labels[labels]
         return {labels, row.labels} | ({row.boxes} if isinstance(row, BoxCamLabels) else set())
+    if labels in params.grown_labels:
+        return {labels} | label_sources(params, params.grown_labels[labels].labels)
     if labels in params.spread:
         spread = params.spread[labels]
         seen = {spread.labels, params.embeddings[spread.embedding].labels}
@@ -86,13 +103,33 @@ def label_sources(params: Params, labels: str) -> set[str]:
     return {labels}
 
 
+def drawn_kind(params: Params, labels: str) -> str:
+    """What people gave for a label set of the semantic task: tags, boxes, points, scribbles or pixels.
+
+    Boxes tell the classes, too, so that with them tags cost nothing.
+    """
+    tables = {**params.weak_labels, **params.own_tags, **params.own_labels, **params.labels}
+    kinds = {_given(tables[name]) for name in label_sources(params, labels) if name in tables}
+    return max(kinds, key=_COSTLIER.index)
+
+
+def _given(row: WeakLabels | TagFile | ScribbleFolder | PartialMapFolder | Labels) -> str:
+    if isinstance(row, TagFile):
+        return "tags"
+    if isinstance(row, ScribbleFolder):
+        return "scribbles" if row.length else "points"
+    return _KINDS.get(row.kind, row.kind)
+
+
 def _check_maps(params: Params, key: str, split: str) -> None:
     if split not in params.paint and not params.semantic_datasets:
         raise ValueError(f"{key}: there are no label maps of {split}; add {split} to paint")
 
 
 def _check_tags(params: Params, key: str, labels: str) -> None:
-    known(key, labels, params.weak_labels)
+    known(key, labels, {**params.weak_labels, **params.own_tags})
+    if labels in params.own_tags:
+        return
     row = params.weak_labels[labels]
     if row.kind != "tags" or row.split != "train":
         raise ValueError(
@@ -130,6 +167,11 @@ def _check_boxes(params: Params, key: str, boxes: str) -> None:
         raise ValueError(f"{key}: {boxes} holds {row.kind} of {row.split}, and boxes of train are needed")
 
 
+def _check_grown(params: Params, key: str, row: GrownLabels) -> None:
+    _check_partial(params, f"{key}.labels", row.labels)
+    known(f"{key}.segments", row.segments, params.all_segments)
+
+
 def _check_embeddings(params: Params) -> None:
     for name, row in params.embeddings.items():
         key = f"embeddings.{name}"
@@ -163,18 +205,19 @@ def _check_settings(
 
 def _check_partial(params: Params, key: str, labels: str) -> None:
     """The labels must be partial label maps of train, as annotations give them."""
-    tables = {**params.weak_labels, **params.own_labels, **params.cam_labels}
+    maps = {**params.own_labels, **params.cam_labels, **params.grown_labels}
+    tables = {**params.weak_labels, **params.own_tags, **maps}
     known(key, labels, tables)
+    if labels in params.own_tags:
+        raise ValueError(f"{key}: {labels} {_NO_MAPS.format(kind='tags', table='tag_cam_labels')}")
     if labels not in params.weak_labels:
         return
     row = params.weak_labels[labels]
     if row.split != "train":
         raise ValueError(f"{key}: {labels} is of {row.split}; train on train")
     if row.kind in ("tags", "boxes"):
-        raise ValueError(
-            f"{key}: {labels} holds {row.kind}, which are no label maps; make some of them in"
-            f" {'tag' if row.kind == 'tags' else 'box'}_cam_labels"
-        )
+        table = "tag_cam_labels" if row.kind == "tags" else "box_cam_labels"
+        raise ValueError(f"{key}: {labels} {_NO_MAPS.format(kind=row.kind, table=table)}")
 
 
 def _check_trained_on(params: Params, key: str, row: SpreadLabels | SpreadSegmentLabels) -> None:
@@ -261,16 +304,18 @@ def _check_semantic_runs(params: Params) -> None:
         _check_row(params, key, row)
         _check_settings(params, f"{key}.settings", row.settings, "supervised_semantic")
         known(f"{key}.model", row.model, params.semantic_models)
-        tables = {**params.weak_labels, **params.own_maps}
-        known(f"{key}.labels", row.labels, tables)
-        labels = tables[row.labels]
-        split = getattr(labels, "split", "train")  # what people drew is of train
-        if labels.kind != "pixels" or split != "train":
-            raise ValueError(
-                f"{key}.labels: {row.labels} holds {labels.kind} of {split}, and pixels of train are needed"
-            )
+        _check_partial(params, f"{key}.labels", row.labels)
         _check_start(params, f"{key}.backbone", row.backbone, params.semantic_models[row.model].backbone)
         _check_batch(params, key, row)
+
+
+def _check_scored_labels(params: Params) -> None:
+    for name in params.scored_labels:
+        if name not in params.spread:
+            _check_partial(params, "scored_labels", name)
+        _check_maps(params, "scored_labels", "train")
+    if len(set(params.scored_labels)) != len(params.scored_labels):
+        raise ValueError("scored_labels names a label set twice")
 
 
 def _check_row(params: Params, key: str, row: SemanticRow) -> None:

@@ -122,7 +122,7 @@ class ClassifierRun(SemanticRow):
 
 
 class SemanticRun(SemanticRow):
-    """The whole network on the labels of all pixels.
+    """The whole network on the labelled pixels: of full maps the oracle, of seeds what they are worth.
 
     A table of its own, since DVC has no dependencies that only some rows have: this one's is `backbone`.
     """

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.csv_text import csv_text, fixed
 from pipeline.files import write_text
-from pipeline.report.table import csv_text, fixed
 
 
 class Measured(Protocol):

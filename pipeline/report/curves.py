@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.csv_text import csv_text
 from pipeline.errors import UserError
 from pipeline.files import write_text
 from pipeline.report.data import Curve
-from pipeline.report.table import csv_text
 
 FIRST = ("seed", "step", "loss")
 

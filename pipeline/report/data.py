@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pipeline.report.semantic_data import LabelMaps
 
 HEADLINES = {"AP": "mask AP", "box_AP": "box AP", "mask_iou": "mask IoU"}
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "boundary_AP", "mIoU", "mIoU_crf", "mask_iou", "box_AP")
@@ -224,7 +227,7 @@ class ReportData:
     differences: of the headline figure, between the rows that are compared by it; mask_iou_differences:
     between all rows that have mask IoU; training_scenes: training images with boxes and pseudo-labels;
     ranked_by: the row whose quality chose the gallery's images, "" if none could; stand_ins: rows whose
-    backbone start is the demo's stand-in for downloaded weights.
+    backbone start is the demo's stand-in for downloaded weights; label_maps: the semantic task, None without.
     """
 
     benchmark: str
@@ -239,6 +242,7 @@ class ReportData:
     training_scenes: tuple[Scene, ...] = ()
     ranked_by: str = ""
     stand_ins: tuple[str, ...] = ()
+    label_maps: LabelMaps | None = None
 
     def row(self, name: str) -> Row:
         """The row called `name`.  Raises KeyError for a name that is not in the comparison."""

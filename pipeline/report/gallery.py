@@ -191,6 +191,11 @@ def data_uri(picture: Picture) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
 
 
+def png_uri(data: bytes) -> str:
+    """PNG bytes as a data: URI."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+
+
 def flatten(scene: Pictured, overlay: Picture) -> Picture:
     """The image in grey, enlarged without smoothing, below the overlay in its true colours.  (H, W, 3)."""
     size = (overlay.shape[1], overlay.shape[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from pipeline.report.data import Curve, ReportData
+from pipeline.report.data import Curve
 from pipeline.report.figures import shorten
-from pipeline.report.palette import color, dashes, row_slots
+from pipeline.report.palette import color, dashes
 
 POINTS = 120  # of a curve; more are averaged in bins, which keeps the page of a long training small
 LOG_RATIO = 20.0  # a term whose values span more than this is drawn on a logarithmic axis
@@ -36,14 +36,16 @@ class Line:
     high: NDArray[np.float64]
 
 
-def curve_lines(data: ReportData) -> dict[str, list[Line]]:
-    """Term -> a line for each run that logged it; `loss`, the sum that is minimised, comes first."""
-    slots = row_slots(data)
-    names = {name for curves in data.curves.values() for curve in curves for name in curve.values}
+def curve_lines(curves: Mapping[str, Sequence[Curve]], slots: Mapping[str, int]) -> dict[str, list[Line]]:
+    """Term -> a line for each run that logged it; `loss`, the sum that is minimised, comes first.
+
+    curves: run -> what its seeds logged; slots: row -> its place in the palette.
+    """
+    names = {name for logged in curves.values() for curve in logged for name in curve.values}
     shown = (name for name in names if not NOT_SHOWN.fullmatch(name))
     order = sorted(shown, key=lambda name: (name != "loss", name))
     lines = {
-        name: [line for run in slots if (line := _line(run, slots[run], data.curves.get(run, ()), name))]
+        name: [line for run in slots if (line := _line(run, slots[run], curves.get(run, ()), name))]
         for name in order
     }
     return {name: found for name, found in lines.items() if found}
@@ -102,8 +104,8 @@ def curve_panel(name: str, lines: Sequence[Line]) -> Figure:
     return figure
 
 
-def curve_figure(data: ReportData, terms: dict[str, list[Line]]) -> Figure:
-    """All terms side by side with one legend, for the PNG."""
+def curve_figure(terms: dict[str, list[Line]], titles: Mapping[str, str]) -> Figure:
+    """All terms side by side with one legend, for the PNG; titles: run -> its title."""
     columns = min(3, len(terms))
     rows = -(-len(terms) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.3 * rows + 0.5), layout="constrained")
@@ -111,7 +113,7 @@ def curve_figure(data: ReportData, terms: dict[str, list[Line]]) -> Figure:
         draw_curve(figure.add_subplot(rows, columns, place), name, lines)
     drawn = {line.run: line.slot for lines in terms.values() for line in lines}
     handles = [
-        Line2D([], [], color=color(slot), linestyle=dashes(slot), label=shorten(data.row(run).title))
+        Line2D([], [], color=color(slot), linestyle=dashes(slot), label=shorten(titles[run]))
         for run, slot in drawn.items()
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=8)

@@ -24,6 +24,7 @@ from pipeline.report.data import (
     Scene,
 )
 from pipeline.report.labelled import load_labelled
+from pipeline.report.load_semantic import load_label_maps
 from pipeline.report.pseudo_labels import load_set
 from pipeline.report.scenes import Predictions, make_scenes
 from pipeline.report.separation import load_separation
@@ -63,6 +64,7 @@ def load_report_data(root: Path, params: Params) -> ReportData:
                 for name, run in params.rows.items()
                 if params.starts[params.trained[run].backbone].kind == "shapes_pretraining"
             ),
+            label_maps=load_label_maps(layout, params),
         )
     except (KeyError, TypeError) as error:
         raise UserError(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from html import escape
 
 from pipeline.report.data import ReportData
+from pipeline.report.semantic_pictures import confused
 from pipeline.report.templates import content, environment
 
 PICTURES = {
@@ -24,10 +25,26 @@ def report_md(data: ReportData, pictures: Iterable[str]) -> str:
     """The report as GitHub-flavoured Markdown.  pictures: names of the files in figures/ to show."""
     templates = environment(autoescape=False)
     templates.filters["md"] = escape_md
+    shown = set(pictures)
     return templates.get_template("report.md.j2").render(
         **content(data),
-        pictures=[(name, PICTURES[name]) for name in PICTURES if name in set(pictures)],
+        semantic_pictures=semantic_pictures(data, shown),
+        pictures=[(name, PICTURES[name]) for name in PICTURES if name in shown],
     )
+
+
+def semantic_pictures(data: ReportData, shown: set[str]) -> list[tuple[str, str]]:
+    """(file, text) of the figures of label maps."""
+    if data.label_maps is None:
+        return []
+    texts = {"label_map_cost.png": "mIoU over the seconds that the labels of an image take"}
+    texts |= {
+        f"confusion_{row.name}.png": f"Which classes {row.title} takes for which"
+        for row in confused(data.label_maps)
+    }
+    texts["label_map_curves.png"] = "Learning curves of the networks of label maps"
+    texts["label_maps.png"] = "Images with ground truth, prediction and errors"
+    return [(name, text) for name, text in texts.items() if name in shown]
 
 
 def escape_md(text: str) -> str:

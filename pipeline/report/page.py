@@ -8,9 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import bars, figures, gallery, label_charts, learning, palette
+from pipeline.report import bars, figures, gallery, label_charts, learning, palette, semantic_tables
 from pipeline.report.data import ReportData, Row, Scene
 from pipeline.report.published import compare
+from pipeline.report.semantic_pictures import confused, semantic_figures
 from pipeline.report.templates import content, environment
 from pipeline.report.words import leading_row, number, span
 
@@ -38,6 +39,8 @@ def page_html(data: ReportData) -> str:
             compared=compare(data),
             source=flat(data.summary.source),
             settings={row.name: _marked_settings(data, row) for row in data.rows},
+            titles={row.name: row.title for row in data.rows},
+            **_semantic(data),
         )
     )
 
@@ -64,6 +67,8 @@ def tiles(data: ReportData) -> list[tuple[str, str, str]]:
             shown.append(_score_tile(f"{data.headline} of {top.title}, without training", top))
     if labeler is not None and labeler.score is not None:
         shown.append(_score_tile(f"mask IoU of {labeler.title}, in ground-truth boxes", labeler))
+    if data.label_maps and (known := semantic_tables.tile(data.label_maps)):
+        shown.append(known)
     return shown
 
 
@@ -100,11 +105,40 @@ def _label_charts(data: ReportData) -> dict[str, list[Markup]]:
 
 def _curves(data: ReportData) -> list[tuple[str, Markup]]:
     """(term, SVG) of every learning curve panel."""
+    terms = learning.curve_lines(data.curves, palette.row_slots(data))
     with figures.settings():
         return [
             (name, Markup(figures.svg(learning.curve_panel(name, lines), f"curve{index}")))
-            for index, (name, lines) in enumerate(learning.curve_lines(data).items())
+            for index, (name, lines) in enumerate(terms.items())
         ]
+
+
+def _semantic(data: ReportData) -> dict[str, Any]:
+    """Drawings of the semantic task, and the settings of its rows; empty ones without it."""
+    maps = data.label_maps
+    if maps is None:
+        return {"semantic_drawings": {}, "semantic_curves": [], "confused": [], "semantic_settings": {}}
+    with figures.settings():
+        drawn = semantic_figures(maps)
+        sheet = figures.png(drawn["label_maps"]) if "label_maps" in drawn else b""
+        terms = learning.curve_lines(maps.curves, maps.slots)
+        return {
+            "semantic_drawings": {
+                name: Markup(figures.svg(figure, name))
+                for name, figure in drawn.items()
+                if name not in ("label_maps", "label_map_curves")
+            },
+            "semantic_curves": [
+                (name, Markup(figures.svg(learning.curve_panel(name, lines), f"map-curve{index}")))
+                for index, (name, lines) in enumerate(terms.items())
+            ],
+            "semantic_gallery": gallery.png_uri(sheet),
+            "confused": confused(maps),
+            "semantic_settings": {
+                row.name: {section: flat(values) for section, values in row.settings.items()}
+                for row in maps.rows
+            },
+        }
 
 
 def _scenes(data: ReportData) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 
 from pipeline.data.images import ImageStore
 from pipeline.evaluation.per_image import in_box_quality, per_image_quality
+from pipeline.evaluation.picking import pick_images
 from pipeline.evaluation.results import Annotations, Detection, category_names, objects
 from pipeline.report.data import Rank, Scene, Shape
 
@@ -22,21 +23,6 @@ class Predictions:
 
     read: Callable[[], list[dict[str, Any]]]
     in_boxes: bool = False
-
-
-def pick_images(quality: Mapping[int, float], count: int) -> dict[int, Rank]:
-    """Image id -> why it is shown: `count` each of the best, the median and the worst, no image twice.
-
-    Ties go to the smaller id.  With fewer than 3 * `count` images, there are fewer of each kind.
-    """
-    order = sorted(quality, key=lambda image: (-quality[image], image))
-    count = min(count, len(order) // 3) if len(order) >= 3 else min(count, len(order))
-    best = order[:count]
-    worst = [image for image in order[::-1][:count][::-1] if image not in best]
-    rest = [image for image in order if image not in best and image not in worst]
-    start = max(0, (len(rest) - count) // 2)
-    ranks: dict[int, Rank] = dict.fromkeys(best, "best")
-    return ranks | dict.fromkeys(rest[start : start + count], "median") | dict.fromkeys(worst, "worst")
 
 
 def best_detections(annotations: Annotations, detections: list[Detection]) -> list[Detection]:
@@ -87,7 +73,7 @@ def make_scenes(
     """
     if not count or not rows:
         return ()
-    ranks = sample_images(objects(annotations), 3 * count)
+    ranks: Mapping[int, Rank] = sample_images(objects(annotations), 3 * count)
     if ranked_by:
         ranks = pick_images(_shown(annotations, rows[ranked_by])[1], count)
     chosen = {

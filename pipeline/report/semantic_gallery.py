@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.data.images import ImageStore
 from pipeline.data.packs import Pack
+from pipeline.evaluation.picking import pick_images
 from pipeline.evaluation.semantic import image_quality
 from pipeline.evaluation.semantic_counts import SemanticCounts
-from pipeline.report.data import Rank
 from pipeline.report.figures import shorten
 from pipeline.report.gallery import FILL, Picture, flatten, panel_size, shown_image
 from pipeline.report.palette import FALSE_ALARM, GRID, HIT, INK, MISS, MIX_UP, MUTED
-from pipeline.report.scenes import pick_images
+from pipeline.report.semantic_data import SemanticClasses, SemanticScene
 from pipeline.report.semantic_palette import VOID_COLOR, class_shades
 from pipeline.report.words import number
 
@@ -30,31 +29,6 @@ LINE = 0.19  # inches of a line of the legend, and how many colours it has
 IN_LINE = 8
 
 
-@dataclass(frozen=True)
-class SemanticClasses:
-    """The classes of label maps by index; background: whether the first one is what no object covers."""
-
-    names: tuple[str, ...]
-    background: bool
-
-
-@dataclass(frozen=True)
-class SemanticScene:
-    """A gallery image with its label maps, (H, W) uint8 each.
-
-    image: (H, W, 3) uint8 RGB; truth: classes and codes; plain, crf: predicted classes without and with a
-    dense CRF, None without one; quality: mean IoU in percent over the classes of the image, None if unknown.
-    """
-
-    file_name: str
-    rank: Rank
-    image: Picture
-    truth: NDArray[np.uint8]
-    plain: NDArray[np.uint8]
-    crf: NDArray[np.uint8] | None
-    quality: float | None
-
-
 def semantic_scenes(
     store: ImageStore,
     truth: Pack,
@@ -63,7 +37,10 @@ def semantic_scenes(
     counts: SemanticCounts,
     count: int,
 ) -> tuple[SemanticScene, ...]:
-    """`count` images each of the best, the median and the worst, by mean IoU over an image's own classes."""
+    """`count` images each of the best, the median and the worst, by mean IoU over an image's own classes.
+
+    truth: a pack of theirs is enough, as `write_shown_truth` keeps it.
+    """
     quality, names = image_quality(counts), {record.id: record.file_name for record in store.records}
     return tuple(
         SemanticScene(

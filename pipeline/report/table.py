@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-
+from pipeline.csv_text import csv_text, fixed
 from pipeline.report.data import ReportData, Row
+from pipeline.report.semantic_data import LabelMapRow
 
 RESULTS = (
     "run",
@@ -36,14 +34,6 @@ RESULTS = (
 )
 
 
-def fixed(value: float | None, digits: int) -> str:
-    """`value` with `digits` decimals, "" for None; never "-0.0"."""
-    if value is None:
-        return ""
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text
-
-
 def results_csv(data: ReportData) -> str:
     """The comparison, one line per row, with the columns RESULTS in that order.
 
@@ -52,16 +42,8 @@ def results_csv(data: ReportData) -> str:
     IoU.  `supervision` is what people annotated, `labelled_fraction` for which share of the training
     images, `labels` the label set that was trained on.
     """
-    return csv_text(RESULTS, [_result(row) for row in data.rows])
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """Rows as CSV with a heading and "\\n" line ends; empty where a row lacks a column."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    maps = data.label_maps.rows if data.label_maps else ()
+    return csv_text(RESULTS, [*map(_result, data.rows), *map(_map_result, maps)])
 
 
 def _result(row: Row) -> dict[str, str]:
@@ -85,3 +67,23 @@ def _result(row: Row) -> dict[str, str]:
     texts["params_million"] = fixed(row.params_million, 3)
     texts["seed"] = " ".join(str(seed) for seed in row.seeds)
     return texts
+
+
+def _map_result(row: LabelMapRow) -> dict[str, str]:
+    inside = row.intervals.get("mIoU")
+    return {
+        "run": row.name,
+        "task": "semantic",
+        "method": row.method,
+        "model": row.model,
+        "supervision": row.drawn,
+        "labels": row.labels,
+        "oracle": row.oracle,
+        **{name: fixed(row.figures.get(name), 2) for name in ("mIoU", "mIoU_crf")},
+        "retention": fixed(row.retention, 1),
+        "ci_low": fixed(inside.low if inside else None, 2),
+        "ci_high": fixed(inside.high if inside else None, 2),
+        "train_images": "" if row.train_images is None else str(row.train_images),
+        "params_million": fixed(row.params_million, 3),
+        "seed": " ".join(str(seed) for seed in row.seeds),
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.report import annotation_cost, efficiency, separation, series
+from pipeline.report import annotation_cost, efficiency, semantic_tables, separation, series
 from pipeline.report.comparison import DifferenceLine, class_tables, columns, difference_lines, sees
 from pipeline.report.data import ReportData
 from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
@@ -30,10 +30,11 @@ def environment(*, autoescape: bool) -> Environment:
 def content(data: ReportData) -> dict[str, Any]:
     """Name -> value of all that both templates use."""
     found, costs = series.all_series(data), annotation_cost.annotation_costs(data)
+    maps = semantic_tables.content(data.label_maps) if data.label_maps else None
     return {
         "data": data,
-        "summary": summary(data),
-        "warnings": warnings(data),
+        "summary": " ".join(filter(None, (summary(data), maps["summary"] if maps else ""))),
+        "warnings": [*warnings(data), *(maps["warnings"] if maps else ())],
         "columns": columns(data),
         "sees": sees,
         "differences": difference_tables(data),
@@ -53,6 +54,7 @@ def content(data: ReportData) -> dict[str, Any]:
         "cost_text": annotation_cost.cost_text(data, costs),
         "cost_meaning": annotation_cost.cost_meaning(),
         "separations": separation.separation_lines(data),
+        "semantic": maps,
     }
 
 

@@ -57,8 +57,13 @@ def leading_row(data: ReportData) -> Row | None:
 
 
 def summary(data: ReportData) -> str:
-    """One paragraph: what the best weakly supervised run reaches, and how the others stand to it."""
+    """One paragraph: what the best weakly supervised run reaches, and how the others stand to it.
+
+    "" without any row.
+    """
     best = leading_row(data)
+    if not data.rows:
+        return ""
     if best is None:
         nothing = f"No {data.headline} could be computed. Learning curves and predictions are below."
         return " ".join([nothing, *_labelers(data)])

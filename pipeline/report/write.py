@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.files import replacing, write_text
-from pipeline.report import bars, figures, gallery, label_charts, learning
+from pipeline.report import bars, figures, gallery, label_charts, learning, palette
 from pipeline.report.data import ReportData
 from pipeline.report.markdown import report_md
 from pipeline.report.page import page_html
+from pipeline.report.semantic_pictures import semantic_figures
 from pipeline.report.table import results_csv
 
 
@@ -41,8 +42,12 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
             made[f"{name}.png"] = figures.png(figure)
         for name, figure in label_charts.label_pictures(data).items():
             made[f"{name}.png"] = figures.png(figure)
-        if terms := learning.curve_lines(data):
-            made["curves.png"] = figures.png(learning.curve_figure(data, terms))
+        if terms := learning.curve_lines(data.curves, palette.row_slots(data)):
+            titles = {row.name: row.title for row in data.rows}
+            made["curves.png"] = figures.png(learning.curve_figure(terms, titles))
         if data.scenes:
             made["gallery.png"] = figures.png(gallery.gallery_figure(data))
+        if data.label_maps:
+            drawn = semantic_figures(data.label_maps)
+            made |= {f"{name}.png": figures.png(figure) for name, figure in drawn.items()}
     return made

@@ -29,6 +29,8 @@ def check(root: Path) -> Params:
     for name, segments in params.file_segments.items():
         contours = segments.contours
         _check_path(root, f"file_segments.{name}.contours.path", contours.path, file=contours.kind == "hed")
+    for name, tags in params.own_tags.items():
+        _check_path(root, f"own_tags.{name}.path", tags.path, file=True)
     for table in ("own_scribbles", "own_maps"):
         for name, own in getattr(params, table).items():
             _check_path(root, f"{table}.{name}.path", own.path, file=False)

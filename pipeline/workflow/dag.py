@@ -15,7 +15,7 @@ from pipeline.params.semantic_rows import label_sources
 _IMAGE_SOURCES = tuple(f"{table}@" for table in DATASETS)
 
 # Tables whose stages make label sets of the semantic task from all that is known of the images.
-_FROM_MASKS = ("labels", "weak_labels", "own_scribbles", "own_maps")
+_FROM_MASKS = ("labels", "weak_labels", "own_tags", "own_scribbles", "own_maps")
 
 _WITHOUT_SHAPES = ("tags", "boxes")  # kinds of weak labels
 
@@ -111,6 +111,8 @@ def semantic_stages(params: Params) -> dict[str, set[str]]:
         stages[f"tag_cam_labels@{name}"] = {of_tags.labels}
     for name, of_boxes in params.box_cam_labels.items():
         stages[f"box_cam_labels@{name}"] = {of_boxes.labels, of_boxes.boxes}
+    for name, grown in params.grown_labels.items():
+        stages[f"grown_labels@{name}"] = label_sources(params, grown.labels)
     for name, embedding in params.embeddings.items():
         stages[f"train_embeddings@{name}"] = label_sources(params, embedding.labels)
     for table in SPREAD_TABLES:

@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.errors import UserError
 from pipeline.params import Params
-from pipeline.params.semantic_rows import label_sources
+from pipeline.params.semantic_rows import drawn_kind, label_sources
 from pipeline.params_file import load_params
 from tests import semantic_settings
 from tests.workflow.repository import add_semantic
@@ -55,6 +55,7 @@ def test_label_sources_lead_to_what_people_gave(content: dict[str, Any], tmp_pat
         ("embeddings.of_points", {"settings": "classify"}, "classify configures pixel_classifier, and spml"),
         ("embeddings.of_points", {"model": "other"}, "'other' is not defined; defined are pyramid"),
         ("embeddings.of_points", {"labels": "tags"}, "tags holds tags, which are no label maps"),
+        ("embeddings.of_points", {"labels": "told"}, "told holds tags, which are no label maps; make"),
         ("embeddings.of_points", {"labels": "spread_points"}, "'spread_points' is not defined"),
         ("embeddings.of_points", {"backbone": "other"}, "backbone: 'other' is not defined"),
         ("semantic_models.pyramid", {"backbone": "resnet50", "head": "deeplab"}, "is for small, and the"),
@@ -97,8 +98,11 @@ def test_label_sources_lead_to_what_people_gave(content: dict[str, Any], tmp_pat
         ("classifiers.spml_tags", {"oracle": "other"}, "oracle: 'other' is not defined"),
         ("classifiers.spml_tags", {"seeds": [1, 1]}, "seeds names a seed twice"),
         ("semantic_runs.all_pixels", {"settings": "embed"}, "embed configures spml"),
-        ("semantic_runs.all_pixels", {"labels": "mine"}, "mine holds points of train, and pixels of train"),
-        ("semantic_runs.all_pixels", {"labels": "tags"}, "tags holds tags of train, and pixels of train"),
+        ("semantic_runs.all_pixels", {"labels": "tags"}, "tags holds tags, which are no label maps"),
+        ("semantic_runs.all_pixels", {"labels": "spread_tags"}, "labels: 'spread_tags' is not defined"),
+        ("grown_labels.grown", {"labels": "tags"}, "tags holds tags, which are no label maps"),
+        ("grown_labels.grown", {"labels": "grown_too"}, "labels: 'grown_too' is not defined"),
+        ("grown_labels.grown", {"segments": "other"}, "segments: 'other' is not defined"),
         ("semantic_predict", {"crop": 50}, "semantic_predict.crop"),
         ("semantic_predict", {"crop": 48, "stride": 64}, "stride 64 leaves gaps between windows of crop 48"),
         (
@@ -152,3 +156,38 @@ def test_names_of_what_writes_models_are_unique(content: dict[str, Any], tmp_pat
     }
     with pytest.raises(UserError, match="boxinst is both in runs and in embeddings; rename one"):
         loaded(changed, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["tags"], "scored_labels: tags holds tags, which are no label maps"),
+        (["other"], "scored_labels: 'other' is not defined"),
+        (["grown", "grown"], "scored_labels names a label set twice"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line(
+    content: dict[str, Any], tmp_path: Path, names: list[str], expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
+        loaded({**content, "scored_labels": names}, tmp_path)
+
+
+def test_labels_are_scored_where_there_is_ground_truth(content: dict[str, Any], tmp_path: Path) -> None:
+    changed = {**content, "paint": {"val": content["paint"]["val"]}}
+    with pytest.raises(UserError, match="there are no label maps of train; add train to paint"):
+        loaded(changed, tmp_path)
+
+
+def test_what_people_gave_for_labels_that_are_made_of_others(content: dict[str, Any], tmp_path: Path) -> None:
+    params = loaded(content, tmp_path)
+    expected = {
+        "from_tags": "tags",
+        "from_boxes": "boxes",
+        "spread_points": "points",
+        "spread_tags": "tags",
+        "grown": "scribbles",
+        "pixels": "pixels",
+        "mine": "points",
+    }
+    assert {name: drawn_kind(params, name) for name in expected} == expected

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from made_up import make_data
 
 from pipeline.report.data import Curve
 from pipeline.report.figures import settings
 from pipeline.report.learning import POINTS, curve_lines, curve_panel
+from pipeline.report.palette import row_slots
 
 DATA = make_data(scenes=0)
 
 
 def with_curves(*curves: Curve) -> dict[str, list]:
-    return curve_lines(replace(DATA, curves={"boxinst": curves}))
+    return curve_lines({"boxinst": curves}, row_slots(DATA))
 
 
 def curve(seed: int, steps: list[int], values: list[float]) -> Curve:
@@ -23,7 +22,7 @@ def curve(seed: int, steps: list[int], values: list[float]) -> Curve:
 
 
 def test_loss_comes_first_and_settings_are_left_out() -> None:
-    terms = list(curve_lines(DATA))
+    terms = list(curve_lines(DATA.curves, row_slots(DATA)))
     assert terms[0] == "loss"
     assert "loss_pairwise" in terms
     assert "learning_rate" not in terms
@@ -41,7 +40,7 @@ def test_terms_of_inner_layers_are_left_out() -> None:
 
 
 def test_only_runs_that_logged_a_term_have_a_line() -> None:
-    assert [line.run for line in curve_lines(DATA)["loss_pairwise"]] == ["boxinst"]
+    assert [line.run for line in curve_lines(DATA.curves, row_slots(DATA))["loss_pairwise"]] == ["boxinst"]
 
 
 def test_mean_and_band_are_those_of_the_seeds_at_common_steps() -> None:

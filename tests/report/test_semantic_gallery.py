@@ -18,9 +18,8 @@ from pipeline.evaluation.semantic import evaluate_semantic
 from pipeline.report.figures import png, settings
 from pipeline.report.gallery import FILL, class_colors
 from pipeline.report.palette import FALSE_ALARM, HIT, MISS, MIX_UP, RUNS
+from pipeline.report.semantic_data import SemanticClasses, SemanticScene
 from pipeline.report.semantic_gallery import (
-    SemanticClasses,
-    SemanticScene,
     label_overlay,
     mistakes_overlay,
     semantic_gallery,

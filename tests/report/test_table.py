@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 from made_up import make_data, make_row
 
+from pipeline.csv_text import fixed
 from pipeline.report.data import ReportData
-from pipeline.report.table import RESULTS, fixed, results_csv
+from pipeline.report.table import RESULTS, results_csv
 
 
 @pytest.fixture(scope="module")

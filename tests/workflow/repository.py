@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 from tests import semantic_settings
 from tests.methods.cam.tag_labels import CONFIDENT, cams_row, refined_row
+
+SEMANTIC = (
+    "paint",
+    "weak_labels",
+    "segments",
+    "cams",
+    "tag_cam_labels",
+    "box_cam_labels",
+    "grown_labels",
+    "scored_labels",
+    "semantic_models",
+    "semantic_methods",
+    "embeddings",
+    "spread_labels",
+    "spread_cam_labels",
+    "classifiers",
+    "semantic_runs",
+)  # tables that the demo has rows in
 
 
 def copy_pipeline(root: Path, folder: Path) -> Path:
@@ -29,6 +48,21 @@ def edit(repository: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+def set_table(repository: Path, table: str, rows: object) -> None:
+    """Give a table of its params.yaml these rows instead of those that it has."""
+    path = repository / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    pattern = re.compile(rf"^{table}:.*\n(?: .*\n)*", re.MULTILINE)
+    assert len(pattern.findall(text)) == 1
+    path.write_text(pattern.sub(lambda _: f"{table}: {json.dumps(rows)}\n", text), encoding="utf-8")
+
+
+def drop_semantic(repository: Path) -> None:
+    """Take all rows of the semantic task out of its params.yaml."""
+    for table in SEMANTIC:
+        set_table(repository, table, [] if table == "scored_labels" else {})
+
+
 def edited(root: Path, folder: Path, old: str, new: str) -> Path:
     """The demo's params.yaml with the first `old` replaced by `new`, in `folder`; returns its path."""
     text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
@@ -39,13 +73,15 @@ def edited(root: Path, folder: Path, old: str, new: str) -> Path:
 
 
 def import_from(repository: Path, table: str, row: str) -> None:
-    """Take the dataset from a row `mine` of import_coco or import_cityscapes, in place of the scenes."""
+    """Take the dataset from a row `mine` of one of the tables import_*, in place of the scenes."""
     path = repository / "params.yaml"
     head, tail = path.read_text(encoding="utf-8").split("generate:\n", 1)
     tail = tail[tail.index("import_coco: {}") :]
     assert f"{table}: {{}}" in tail
     tail = tail.replace(f"{table}: {{}}", f"{table}:\n  mine: {row}", 1)
     path.write_text(f"{head}generate: {{}}\n{tail}", encoding="utf-8")
+    if table not in ("import_coco", "import_cityscapes"):
+        set_table(repository, "paint", {})  # the dataset has label maps of its own
 
 
 def add_weight_file(repository: Path, path: str) -> None:
@@ -97,7 +133,7 @@ def train_on(repository: Path, run: str, old: str, new: str) -> None:
 
 
 def add_semantic(repository: Path) -> None:
-    """A row in each table of the semantic task, from label maps to labels made of class activation maps."""
+    """A row in each table of the semantic task instead of the demo's, from label maps to SPML."""
     start = {"labels": "tags", "backbone": "shapes_pretrained"}
     built_in = {"kind": "built_in", "words": 12, "scales": 1, "spectral": 0.0}
     cut: dict[str, object] = {
@@ -115,6 +151,7 @@ def add_semantic(repository: Path) -> None:
         "own_maps": {
             "mine": {"path": "data/mine", "kind": "points", "value_255": "unlabelled", "processes": 1}
         },
+        "own_tags": {"told": {"path": "data/tags.json"}},
         "own_scribbles": {
             "drawn": {"path": "data/drawn", "length": 1.0, "radius": 3, "seed": 0, "processes": 1}
         },
@@ -143,8 +180,12 @@ def add_semantic(repository: Path) -> None:
             }
         },
     }
+    rows["grown_labels"] = {
+        "grown": {"labels": "drawn", "segments": "fine", "processes": 1},
+    }
+    set_table(repository, "scored_labels", ["grown", "from_tags", "spread_points"])
     for table, content in (rows | _spml_rows()).items():
-        edit(repository, f"\n{table}: {{}}", f"\n{table}: {json.dumps(content)}")
+        set_table(repository, table, content)
 
 
 def _spml_rows() -> dict[str, dict[str, dict[str, object]]]:

@@ -23,7 +23,9 @@ from tests.workflow.repository import (
 # Code that checks, names, stores, carries and reports, but decides no result.  `params.yaml` itself is
 # tracked by key.
 PLUMBING = (
+    "pipeline/csv_text.py",
     "pipeline/data/findings.py",
+    "pipeline/data/user_json.py",
     "pipeline/data/values.py",
     "pipeline/engine/cluster.py",
     "pipeline/engine/progress.py",
@@ -36,7 +38,7 @@ PLUMBING = (
     "pipeline/report/cost.py",
     "pipeline/report/curves.py",
     "pipeline/report/data.py",
-    "pipeline/report/table.py",
+    "pipeline/report/semantic_data.py",
 )
 METHODS = ("supervised", "boxinst", "mal", "mean_teacher", "guided_distillation")
 
@@ -140,6 +142,14 @@ NOT_RUN["own_scribbles"] = (
     "pipeline/labels/weak.py",
 )
 NOT_RUN["own_maps"] = NOT_RUN["own_scribbles"]
+NOT_RUN["own_tags"] = (
+    "pipeline/labels/clicks.py",
+    "pipeline/labels/partial_maps.py",
+    "pipeline/labels/regions.py",
+    "pipeline/labels/semantic_maps.py",
+    "pipeline/labels/strokes.py",
+    "pipeline/labels/weak.py",
+)
 NOT_RUN["segments"] = (
     "pipeline/distributed.py",
     "pipeline/engine/environment.py",
@@ -170,6 +180,17 @@ NOT_RUN["tag_cam_labels"] = (
     "pipeline/structures.py",
 )
 NOT_RUN["box_cam_labels"] = NOT_RUN["tag_cam_labels"]
+NOT_RUN["grown_labels"] = (
+    "pipeline/data/masks.py",
+    "pipeline/labels/clicks.py",
+    "pipeline/labels/label_file.py",
+    "pipeline/labels/partial_maps.py",
+    "pipeline/labels/regions.py",
+    "pipeline/labels/semantic_maps.py",
+    "pipeline/labels/strokes.py",
+    "pipeline/labels/weak.py",
+    "pipeline/structures.py",
+)
 NOT_RUN["train_embeddings"] = (
     *NOT_RUN["train_cams"],
     "pipeline/data/pack_writer.py",

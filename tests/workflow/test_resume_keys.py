@@ -83,6 +83,7 @@ INPUTS = (
     "data/demo/cams/plain/pack.json",
     "data/demo/models/of_points/seed-3/model.safetensors",
     "data/demo/models/of_tags/seed-3/model.safetensors",
+    "data/demo/models/spml_tags/seed-0/model.safetensors",
     "data/demo/models/all_pixels/seed-0/model.safetensors",
     "data/demo/models/spml_points/seed-0/model.safetensors",
 )

@@ -1,0 +1,125 @@
+"""The semantic part of the report: on the page, in Markdown and csv, beside instances and alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.report.data import ReportData
+from pipeline.report.markdown import report_md
+from pipeline.report.page import page_html
+from pipeline.report.semantic_data import LabelMaps
+from pipeline.report.semantic_tables import content, summary, tile, warnings
+from pipeline.report.table import results_csv
+from pipeline.report.write import write_report
+from tests.report.made_up import make_data
+from tests.report.made_up_maps import make_label_maps
+
+MAPS = make_label_maps()
+BOTH = replace(make_data(), label_maps=MAPS)
+ALONE = replace(
+    BOTH,
+    rows=(),
+    differences=(),
+    mask_iou_differences=(),
+    pseudo_labels=(),
+    training_scenes=(),
+    scenes=(),
+    curves={},
+    stand_ins=(),
+    ranked_by="",
+)
+
+
+def test_the_best_row_from_weak_labels_is_the_headline() -> None:
+    assert summary(MAPS) == (
+        "Of label maps: “SPML, points”, trained on points, reaches 58.2 mIoU, 81.6 % of the 71.3 of “Labels"
+        " of all pixels”, trained on pixels; 95 % interval 60 to 85 %."
+    )
+    assert tile(MAPS) == ("of the oracle's mIoU, reached by SPML, points", "82 %", "95 %: 60 to 85 %")
+    oracle = replace(MAPS, rows=MAPS.rows[:1])
+    assert summary(oracle) == (
+        "Of label maps: “Labels of all pixels”, trained on pixels, reaches 71.3 mIoU (95 % interval 69.2 to"
+        " 73.2)."
+    )
+    assert tile(oracle) == ("mIoU of Labels of all pixels", "71.3", "95 %: 69.2 to 73.2")
+    assert (summary(replace(MAPS, rows=())), tile(replace(MAPS, rows=()))) == ("", None)
+
+
+def test_warnings_name_noise_seeds_and_stand_ins() -> None:
+    lines = warnings(MAPS)
+    assert "“SPML, tags <b>” and “SPML, points”" in lines[0]
+    assert "“Labels of all pixels”" not in lines[0]
+    assert "one seed each" in lines[1]
+    assert lines[2].endswith("spml_point.")
+    row = replace(MAPS.rows[0], not_computed=("IoU of star: no pixel of it",), seeds=(0, 1))
+    first, *_ = warnings(replace(MAPS, rows=(row,), differences=(), stand_ins=()))
+    assert first == "Not computed for “Labels of all pixels”: IoU of star: no pixel of it"
+
+
+def test_columns_without_a_figure_are_left_out() -> None:
+    plain = {key: value for key, value in MAPS.rows[0].figures.items() if "crf" not in key}
+    rows = tuple(replace(row, figures=plain) for row in MAPS.rows)
+    labels = [label for label, _, _ in content(replace(MAPS, rows=rows))["columns"]]
+    assert "mIoU" in labels
+    assert "mIoU + CRF" not in labels
+    assert "CRF gain" not in labels
+
+
+@pytest.mark.parametrize("data", [BOTH, ALONE], ids=["both tasks", "alone"])
+def test_the_page_shows_rows_sets_and_figures(data: ReportData) -> None:
+    page = page_html(data)
+    section = page[page.index('<section id="label-maps">') : page.index('<section id="data">')]
+    for text in ("SPML, points", "58.2", "56.1 to 60.1", "81.6 %", "cam_tags", "53.6", "beyond noise"):
+        assert text in section, text
+    assert section.count("<svg") == 4, "cost, two confusions, one learning curve"
+    assert section.count('src="data:image/png;base64,') == 1
+    assert "SPML, tags &lt;b&gt;" in section
+    assert "tags <b>" not in page
+    assert "Of label maps: " in page
+    assert ('<section id="comparison">' in page) == bool(data.rows)
+    assert "No mask AP could be computed" not in page
+
+
+def test_markdown_and_csv_have_the_rows(tmp_path: Path) -> None:
+    write_report(BOTH, tmp_path)
+    files = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert files >= {
+        "label_map_cost.png",
+        "confusion_spml_point.png",
+        "confusion_pixel_oracle.png",
+        "label_map_curves.png",
+        "label_maps.png",
+    }
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| SPML, points | points | 58.2<br><sub>56.1 to 60.1</sub> | 81.6 %" in text
+    assert "![Which classes SPML, points takes for which](figures/confusion_spml_point.png)" in text
+    assert "| spread_tags | cam_tags | +3.4 | 2.6 to 4.2 | beyond noise |" in text.replace("\\_", "_")
+    rows = {row["run"]: row for row in csv.DictReader(io.StringIO(results_csv(BOTH)))}
+    point = rows["spml_point"]
+    assert (point["task"], point["supervision"], point["AP"]) == ("semantic", "points", "")
+    assert (point["mIoU"], point["mIoU_crf"], point["retention"]) == ("58.20", "59.70", "81.6")
+    assert (point["ci_low"], point["ci_high"]) == ("56.10", "60.10")
+    assert rows["oracle"]["task"] == "instances"
+
+
+def test_label_sets_without_rows_are_a_report_too() -> None:
+    """Seeds can be scored before anything is trained on them."""
+    sets_only: LabelMaps = replace(
+        MAPS, rows=(), differences=(), crf_differences=(), curves={}, scenes=(), shown="", stand_ins=()
+    )
+    data = replace(ALONE, label_maps=sets_only)
+    page = page_html(data)
+    assert "cam_tags" in page
+    assert "map-results" not in page
+    assert "cam\\_tags" in report_md(data, [])
+
+
+def test_without_the_semantic_task_nothing_is_said_of_it() -> None:
+    data = make_data()
+    assert "abel maps" not in page_html(data)
+    assert "abel maps" not in report_md(data, [])
