@@ -103,7 +103,7 @@ class RandomWalk(Section):
     stride: Positive  # of the pixels that they spread between, in image pixels: 8
     sharpness: Rate  # affinity = exp(sharpness * (cosine - 1)) of each view
     power: Positive  # of the mean affinity
-    squarings: Count  # of the transition matrix: 2 ** squarings steps
+    squarings: Annotated[int, Field(ge=0, le=12)]  # of the transition matrix: 2 ** squarings steps
 
 
 class Retrieval(Section):
@@ -115,7 +115,7 @@ class Retrieval(Section):
     memory_scales: Annotated[tuple[Rate, ...], Field(min_length=1)]
     scales: Annotated[tuple[Rate, ...], Field(min_length=1)]
     mirror: bool
-    floor: Share  # least maximum that the scores of a tagged class are divided by
+    floor: Annotated[float, Field(gt=0, le=1)]  # least maximum that a tagged class's scores are divided by
 
 
 class SemanticInference(Section):
@@ -125,3 +125,9 @@ class SemanticInference(Section):
     mirror: bool
     crop: Annotated[int, Field(gt=0, multiple_of=16)]  # side of the windows
     stride: Annotated[int, Field(gt=0, multiple_of=16)]  # between windows
+
+    @model_validator(mode="after")
+    def _leaves_no_gaps(self) -> SemanticInference:
+        if self.stride > self.crop:
+            raise ValueError(f"stride {self.stride} leaves gaps between windows of crop {self.crop}")
+        return self

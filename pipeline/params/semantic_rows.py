@@ -17,8 +17,10 @@ from pipeline.params.semantic_labels import (
 from pipeline.params.semantic_methods import Spml
 from pipeline.params.semantic_runs import (
     ClassifierRun,
+    Embedding,
     RetrievedLabels,
     SemanticRow,
+    SemanticRun,
     SpreadCamLabels,
     SpreadLabels,
     SpreadSegmentLabels,
@@ -178,6 +180,18 @@ def _check_embeddings(params: Params) -> None:
         _check_partial(params, f"{key}.labels", row.labels)
         known(f"{key}.segments", row.segments, params.all_segments)
         _check_start(params, f"{key}.backbone", row.backbone, params.semantic_models[row.model].backbone)
+        _check_batch(params, key, row)
+
+
+def _check_batch(params: Params, key: str, row: Embedding | SemanticRun) -> None:
+    """PSPNet's norm of one value per image needs two images; more processes need more, see the stage."""
+    if params.semantic_models[row.model].head != "pspnet":
+        return
+    if params.semantic_methods[row.settings].train.batch_size < 2:
+        raise ValueError(
+            f"{key}.model: {row.model} has the head pspnet, which needs batches of 2 images; raise batch_size"
+            f" in semantic_methods.{row.settings}.train"
+        )
 
 
 def _check_settings(
@@ -292,6 +306,7 @@ def _check_semantic_runs(params: Params) -> None:
         known(f"{key}.model", row.model, params.semantic_models)
         _check_partial(params, f"{key}.labels", row.labels)
         _check_start(params, f"{key}.backbone", row.backbone, params.semantic_models[row.model].backbone)
+        _check_batch(params, key, row)
 
 
 def _check_scored_labels(params: Params) -> None:

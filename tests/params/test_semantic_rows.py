@@ -12,7 +12,11 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.params.semantic_rows import drawn_kind, label_sources
 from pipeline.params_file import load_params
+from tests import semantic_settings
 from tests.workflow.repository import add_semantic
+
+WALK = semantic_settings.walk().model_dump(mode="json")
+RETRIEVAL = semantic_settings.retrieval().model_dump(mode="json")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,17 @@ def test_label_sources_lead_to_what_people_gave(content: dict[str, Any], tmp_pat
         ("grown_labels.grown", {"labels": "grown_too"}, "labels: 'grown_too' is not defined"),
         ("grown_labels.grown", {"segments": "other"}, "segments: 'other' is not defined"),
         ("semantic_predict", {"crop": 50}, "semantic_predict.crop"),
+        ("semantic_predict", {"crop": 48, "stride": 64}, "stride 64 leaves gaps between windows of crop 48"),
+        (
+            "spread_cam_labels.spread_tags",
+            {"retrieval": {**RETRIEVAL, "floor": 0.0}},
+            "retrieval.floor: 0.0 is not allowed: input should be greater than 0",
+        ),
+        (
+            "spread_labels.spread_points",
+            {"walk": {**WALK, "squarings": 13}},
+            "walk.squarings: 13 is not allowed: input should be less than or equal to 12",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_one_line(
@@ -113,6 +128,25 @@ def test_rows_that_do_not_fit_are_one_line(
     message = str(caught.value)
     assert "\n" not in message
     assert expected in message, message
+
+
+@pytest.mark.parametrize(
+    ("key", "settings"), [("embeddings.of_points", "embed"), ("semantic_runs.all_pixels", "supervise")]
+)
+def test_pspnet_needs_two_images(content: dict[str, Any], tmp_path: Path, key: str, settings: str) -> None:
+    table, name = key.split(".")
+    network = {**content["semantic_models"]["pyramid"], "backbone": "resnet18", "head": "pspnet"}
+    method = content["semantic_methods"][settings]
+    method = {**method, "train": {**method["train"], "batch_size": 1}}
+    changed = {
+        **content,
+        "semantic_models": {**content["semantic_models"], "psp": network},
+        "semantic_methods": {**content["semantic_methods"], settings: method},
+        "weight_files": {"own": {"architecture": "resnet18", "path": "data/own.pth", "content": "backbone"}},
+        table: {**content[table], name: {**content[table][name], "model": "psp", "backbone": "own"}},
+    }
+    with pytest.raises(UserError, match=rf"{key}\.model: psp has the head pspnet, which needs batches of 2"):
+        loaded(changed, tmp_path)
 
 
 def test_names_of_what_writes_models_are_unique(content: dict[str, Any], tmp_path: Path) -> None:

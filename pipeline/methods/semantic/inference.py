@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import params
+from pipeline.errors import UserError
 from pipeline.models.layers import resize_bilinear
 from pipeline.models.pixel_embedding import ClassifiedEmbedding, PixelEmbedding, padded_size
 
@@ -93,18 +95,11 @@ def class_probabilities(
     return np.asarray(torch.stack(found).mean(dim=0).cpu().numpy())
 
 
-def predict_maps(
-    networks: ClassifiedEmbedding,
-    images: Iterable[tuple[int, NDArray[np.uint8]]],
-    settings: params.SemanticInference,
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """(image id, probabilities (C, H, W)) of every image, in their order.
-
-    `label_map` makes a label map of them, as of what a dense CRF makes of them.
-    """
-    networks.eval()
-    for image_id, pixels in images:
-        yield image_id, class_probabilities(networks, pixels, settings)
+def check_finite(scores: NDArray[np.float32], model: Path, image_id: int) -> None:
+    """Raise UserError unless all scores that the network in the folder `model` gives an image are finite."""
+    if not np.isfinite(scores).all():
+        problem = "this network gives scores that are not finite"
+        raise UserError(model, f"image {image_id}", problem, "train it with a lower learning_rate")
 
 
 def label_map(scores: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -16,16 +16,17 @@ from pipeline.data.images import ImageStore
 from pipeline.data.pack_writer import PackWriter
 from pipeline.data.packs import Pack, encode_map
 from pipeline.data.semantic_samples import SemanticImages
-from pipeline.distributed import is_main
+from pipeline.distributed import is_main, process_count
 from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard, only_process
 from pipeline.engine.loop import FitResult, fit
 from pipeline.engine.rng import seed_everything
 from pipeline.errors import UserError
+from pipeline.files import replacing_folder
 from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.methods.semantic.build import build_semantic
 from pipeline.methods.semantic.bundle import Description, describe, load_semantic, save_semantic
-from pipeline.methods.semantic.inference import class_probabilities, label_map
+from pipeline.methods.semantic.inference import check_finite, class_probabilities, label_map
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
 from pipeline.priors.crf.inference import smooth_scenes
 
@@ -54,6 +55,7 @@ def train_semantic(
     them, and `discard(checkpoint)` is left to the caller.  Raises UserError for files that do not fit.
     """
     classes = list(labels.classes)
+    _check_batch(settings, model, name)
     weights = None
     if embedding is not None:
         check_classes(labels, describe(embedding).classes, embedding)
@@ -75,6 +77,14 @@ def train_semantic(
     return result
 
 
+def _check_batch(settings: params.SemanticMethod, model: params.PixelEmbedding, name: str) -> None:
+    """Raise UserError where PSPNet's head, which learns, would see one image per process."""
+    images = settings.train.batch_size / process_count()
+    if model.head == "pspnet" and not isinstance(settings, params.PixelClassifier) and images < 2:
+        problem = f"the head pspnet needs 2 images per process, and there are {process_count()} processes"
+        raise UserError("params.yaml", name, problem, "raise batch_size or start fewer")
+
+
 def check_classes(labels: SemanticLabels, classes: list[str], model: Path) -> None:
     """Raise UserError unless the labels have the classes of the model in the folder `model`."""
     if list(labels.classes) != classes:
@@ -91,8 +101,12 @@ class _Item(NamedTuple):
 
 @dataclass(frozen=True)
 class _Predicted:
-    """Images with their probabilities (C, H, W), each made when it is asked for."""
+    """Images with their probabilities (C, H, W), each made when it is asked for.
 
+    model: the folder of the networks.  Raises UserError for probabilities that are not finite.
+    """
+
+    model: Path
     networks: ClassifiedEmbedding
     settings: params.SemanticPredict
     store: ImageStore
@@ -104,7 +118,9 @@ class _Predicted:
     def __iter__(self) -> Iterator[_Item]:
         for image_id in self.image_ids:
             pixels = self.store.read(image_id)
-            yield _Item(image_id, pixels, class_probabilities(self.networks, pixels, self.settings))
+            probabilities = class_probabilities(self.networks, pixels, self.settings)
+            check_finite(probabilities, self.model, image_id)
+            yield _Item(image_id, pixels, probabilities)
 
 
 def predict_label_maps(
@@ -131,15 +147,16 @@ def predict_label_maps(
     with only_process(checkpoint, name, "predicting these maps"), reproducible(settings.threads):
         writers = [PackWriter(ids, checkpoint / ending, key) for ending in ("maps", f"maps{CRF}")]
         lacking = [set(writer.remaining) for writer in writers]
-        items = _Predicted(networks, settings, store, sorted(set.union(*lacking)))
+        items = _Predicted(model, networks, settings, store, sorted(set.union(*lacking)))
         what, processes = f"maps of {name}", settings.processes
         made = smooth_scenes(_maps, items, settings.dense_crf, processes, what, executor, device)
         for image_id, *maps in made:
             for writer, left, data in zip(writers, lacking, maps, strict=True):
                 if image_id in left:
                     writer.add(image_id, data)
-        for writer, ending in zip(writers, ("", CRF), strict=True):
-            writer.finish(out / f"maps{ending}", {"classes": description.classes})
+        with replacing_folder(out) as temporary:
+            for writer, ending in zip(writers, ("", CRF), strict=True):
+                writer.finish(temporary / f"maps{ending}", {"classes": description.classes})
     discard(checkpoint)
 
 

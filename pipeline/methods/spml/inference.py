@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,11 @@ class Memory:
 
     prototypes: Tensor
     labels: Tensor
+
+    @classmethod
+    def of(cls, parts: Sequence[Memory]) -> Memory:
+        """The segments of all parts, one at least, in their order."""
+        return cls(torch.cat([part.prototypes for part in parts]), torch.cat([part.labels for part in parts]))
 
 
 def embed(network: PixelEmbedding, images: Tensor, settings: params.SemanticInference) -> Tensor:
@@ -79,28 +84,30 @@ class Retriever:
         self.color_features = color_features
 
     @torch.inference_mode()
-    def memorise(self, images: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> Memory:
-        """The segments of images (H, W, 3) uint8 RGB, each with the majority label of its map (H, W) uint8.
+    def memorise(self, pixels: NDArray[np.uint8], label_map: NDArray[np.uint8]) -> Memory:
+        """The segments of an image (H, W, 3) uint8 RGB, each with the majority label of its map (H, W) uint8.
 
         Segments whose majority is no class are left out.
         """
+        image = normalised(self.network, pixels)
+        truth = torch.from_numpy(label_map.astype(np.int64))[None].to(image.device)
         found, labels = [], []
-        for pixels, label_map in images:
-            image = normalised(self.network, pixels)
-            truth = torch.from_numpy(label_map.astype(np.int64))[None].to(image.device)
-            for view in views(image, self.retrieval.memory_scales, mirror=False):
-                centres, clusters = self._segments(view)
-                cells = nearest_cells(truth, *view.shape[2:]).flatten()
-                most = majority(cells, clusters[0].flatten(), centres.shape[1], VOID + 1)
-                # An empty cluster has no direction, and a majority of its own: none.
-                kept = (most < self.classes) & centres[0].any(dim=1)
-                found.append(centres[0, kept])
-                labels.append(most[kept])
+        for view in views(image, self.retrieval.memory_scales, mirror=False):
+            centres, clusters = self._segments(view)
+            cells = nearest_cells(truth, *view.shape[2:]).flatten()
+            most = majority(cells, clusters[0].flatten(), centres.shape[1], VOID + 1)
+            # An empty cluster has no direction, and the first class as its majority.
+            kept = (most < self.classes) & centres[0].any(dim=1)
+            found.append(centres[0, kept])
+            labels.append(most[kept])
         return Memory(torch.cat(found), torch.cat(labels))
 
     @torch.inference_mode()
     def scores(self, pixels: NDArray[np.uint8], memory: Memory) -> Tensor:
-        """(C, H, W) shares of the classes among the nearest segments, averaged over scales and mirrors."""
+        """(C, H, W) shares of the classes among the nearest segments, averaged over scales and mirrors.
+
+        memory: of one segment at least.
+        """
         image = normalised(self.network, pixels)
         height, width = image.shape[2:]
         found = []

@@ -77,7 +77,7 @@ class PseudoLabeler:
 
         Logits are averaged over the scales and mirrors of `inference`, which the walk sees, too.
         """
-        image = normalised(self.networks.embedding, pixels)
+        image = self._image(pixels)
         pictures = list(views(image, self.inference.scales, self.inference.mirror))
         of_views = [view_logits(self.networks, each, self.inference) for each in pictures]
         logits = torch.cat([upright(self._small(each, image)) for each in of_views])
@@ -96,7 +96,7 @@ class PseudoLabeler:
         labels, regions: (H, W).  Segments are those of all pixels, void ones too, at half the image's size;
         neither they nor the walk see colours or the mirror image.
         """
-        image = normalised(self.networks.embedding, pixels)
+        image = self._image(pixels)
         height, width = (-(-side // 2) for side in pixels.shape[:2])
         embeddings = resize_bilinear(embed(self.networks.embedding, image, self.inference), height, width)
         given = np.where(labels == VOID, UNLABELLED, labels)
@@ -109,7 +109,12 @@ class PseudoLabeler:
         return self._walked(by_maximum(self._small(scores, image)[0]), image, [image])
 
     def _views(self, pixels: Pixels) -> Tensor:
-        (image,) = views(normalised(self.networks.embedding, pixels), (1.0,), mirror=True)
+        (image,) = views(self._image(pixels), (1.0,), mirror=True)
+        return image
+
+    def _image(self, pixels: Pixels) -> Tensor:
+        """(1, 3, H, W) normalised image.  Raises UserError for one of more cells than a walk can have."""
+        image = normalised(self.networks.embedding, pixels)
         rows, columns = self._cells(image)
         if rows * columns > MOST_CELLS:
             size = f"{image.shape[3]} x {image.shape[2]} pixels has {rows * columns} cells"

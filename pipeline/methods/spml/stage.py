@@ -16,7 +16,7 @@ from pipeline import params
 from pipeline.data.images import ImageStore
 from pipeline.data.label_codes import UNLABELLED
 from pipeline.data.pack_writer import PackWriter
-from pipeline.data.packs import Pack, encode_map
+from pipeline.data.packs import Pack, decode, encode_map, encode_scores
 from pipeline.engine.devices import reproducible
 from pipeline.engine.lock import discard, only_process
 from pipeline.engine.progress import Progress
@@ -26,14 +26,13 @@ from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.methods.cam.packs import full_size, open_maps, read_maps
 from pipeline.methods.cam.tags import check_images
 from pipeline.methods.semantic.bundle import Description, load_semantic
-from pipeline.methods.semantic.inference import label_map
+from pipeline.methods.semantic.inference import check_finite, label_map
 from pipeline.methods.semantic.stage import check_classes
 from pipeline.methods.spml.inference import Memory, Retriever, emphasised
 from pipeline.methods.spml.pseudo_labels import PseudoLabeler, void_kept
 from pipeline.methods.spml.segments import Clustering
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
 from pipeline.priors.crf.inference import smooth_scenes
-from pipeline.weights import read_weights, save_tensors
 
 Pixels = NDArray[np.uint8]
 ScoresOf = Callable[[int, Pixels], Tensor]
@@ -56,8 +55,12 @@ class _Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class _Images:
-    """Images with their scores, each made when it is asked for."""
+    """Images with their scores, each made when it is asked for.
 
+    model: what the scores come from.  Raises UserError for scores that are not finite.
+    """
+
+    model: Path
     store: ImageStore
     image_ids: list[int]
     scores_of: ScoresOf
@@ -70,6 +73,7 @@ class _Images:
         for image_id in self.image_ids:
             pixels = self.store.read(image_id)
             scores = np.asarray(self.scores_of(image_id, pixels).float().cpu().numpy())
+            check_finite(scores, self.model, image_id)
             labels = self.labels.partial_map(image_id) if self.labels is not None else None
             yield _Scored(image_id, pixels, scores, labels)
 
@@ -104,7 +108,7 @@ def spread_labels(
 
     with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
         writer = PackWriter(labels.images, checkpoint, key)
-        images = _Images(store, writer.remaining, scores_of, labels)
+        images = _Images(model, store, writer.remaining, scores_of, labels)
         _smooth(row, images, writer, executor, device, f"labels {name}")
         _write(row, labels, writer, out)
     discard(checkpoint)
@@ -145,7 +149,7 @@ def spread_segment_labels(
 
     with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
         writer = PackWriter(labels.images, checkpoint, key)
-        images = _Images(store, writer.remaining, scores_of, labels)
+        images = _Images(model, store, writer.remaining, scores_of, labels)
         _smooth(row, images, writer, executor, device, f"labels {name}")
         _write(row, labels, writer, out)
     discard(checkpoint)
@@ -191,12 +195,13 @@ def spread_cam_labels(
     with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
         first = checkpoint / "walked"
         writer = PackWriter(labels.images, first, key)
-        images = _Images(store, writer.remaining, walked, None)
+        images = _Images(model, store, writer.remaining, walked, None)
         _smooth(row, images, writer, executor, device, f"walks of {name}")
         writer.finish(first, {"classes": list(labels.classes)})
-        memory = _memory(retriever, store, Pack(first), checkpoint / f"memory-{key}.safetensors", device)
+        writer = PackWriter(labels.images, checkpoint / "memory", key)
+        memory = _memory(retriever, store, Pack(first), writer, device, f"spread_cam_labels.{name}")
         writer = PackWriter(labels.images, checkpoint / "retrieved", key)
-        images = _Images(store, writer.remaining, _retrieved(retriever, memory, labels), None)
+        images = _Images(model, store, writer.remaining, _retrieved(retriever, memory, labels), None)
         _smooth(row, images, writer, executor, device, f"labels {name}")
         _write(row, labels, writer, out)
     discard(checkpoint)
@@ -238,13 +243,15 @@ def retrieved_labels(
         with Progress(f"classes of {name}", total, "images", total - len(left)) as progress:
             for image_id in left:
                 tags = labels.images[image_id].tags
-                scores = labeler.from_second_classifier(store.read(image_id), tags)
-                writer.add(image_id, encode_map(label_map(scores.cpu().numpy())))
+                scores = labeler.from_second_classifier(store.read(image_id), tags).cpu().numpy()
+                check_finite(scores, classifier, image_id)
+                writer.add(image_id, encode_map(label_map(scores)))
                 progress.advance()
         writer.finish(first, {"classes": list(labels.classes)})
-        memory = _memory(retriever, store, Pack(first), checkpoint / f"memory-{key}.safetensors", device)
+        writer = PackWriter(labels.images, checkpoint / "memory", key)
+        memory = _memory(retriever, store, Pack(first), writer, device, f"retrieved_labels.{name}")
         writer = PackWriter(labels.images, checkpoint / "retrieved", key)
-        images = _Images(store, writer.remaining, _retrieved(retriever, memory, labels), None)
+        images = _Images(model, store, writer.remaining, _retrieved(retriever, memory, labels), None)
         _smooth(row, images, writer, executor, device, f"labels {name}")
         _write(row, labels, writer, out)
     discard(checkpoint)
@@ -277,13 +284,39 @@ def _retrieved(retriever: Retriever, memory: Memory, labels: SemanticLabels) -> 
     return scores_of
 
 
-def _memory(retriever: Retriever, store: ImageStore, maps: Pack, path: Path, device: torch.device) -> Memory:
-    """The segments of all images with the labels in `maps`, from the file at `path` or written to it."""
-    if not path.exists():
-        made = retriever.memorise((store.read(image_id), maps.read(image_id)) for image_id in maps.ids)
-        save_tensors({"prototypes": made.prototypes, "labels": made.labels}, path)
-    state = read_weights(path)
-    return Memory(state["prototypes"].to(device), state["labels"].to(device))
+def _memory(
+    retriever: Retriever, store: ImageStore, maps: Pack, writer: PackWriter, device: torch.device, row: str
+) -> Memory:
+    """The segments of all images with the labels in `maps`, on `device`.
+
+    writer: takes each image's, so that a killed work makes the rest alone; row: the row's TABLE.NAME.
+    Raises UserError without any.
+    """
+    left = writer.remaining
+    with Progress(f"memory of {row}", len(maps.ids), "images", len(maps.ids) - len(left)) as progress:
+        for image_id in left:
+            writer.add(image_id, _encoded(retriever.memorise(store.read(image_id), maps.read(image_id))))
+            progress.advance()
+    parts = [_decoded(data, device) for _, data in writer.members()]
+    if not any(len(part.labels) for part in parts):
+        problem = "no segment of any image has a class that others could be given"
+        raise UserError("params.yaml", row, problem, "look at the class activation maps behind it")
+    return Memory.of(parts)
+
+
+def _encoded(memory: Memory) -> bytes:
+    """One record per segment: a prototype and its label."""
+    prototypes = memory.prototypes.cpu().numpy()
+    fields = [("prototype", np.float32, prototypes.shape[1:]), ("label", np.uint8)]
+    records = np.empty(len(prototypes), fields)
+    records["prototype"], records["label"] = prototypes, memory.labels.cpu().numpy()
+    return encode_scores(records)
+
+
+def _decoded(data: bytes, device: torch.device) -> Memory:
+    records = decode(data)
+    prototypes, labels = (np.ascontiguousarray(records[field]) for field in ("prototype", "label"))
+    return Memory(torch.from_numpy(prototypes).to(device), torch.from_numpy(labels).to(device).long())
 
 
 def _smooth(

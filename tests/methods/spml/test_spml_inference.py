@@ -6,19 +6,20 @@ import torch
 
 from pipeline import params
 from pipeline.data.label_codes import UNLABELLED, VOID
+from pipeline.errors import UserError
 from pipeline.methods.semantic.build import build_networks
 from pipeline.methods.semantic.inference import (
     class_probabilities,
     label_map,
     normalised,
     over_windows,
-    predict_maps,
     upright,
     view_logits,
     views,
     windows,
 )
-from pipeline.methods.spml.inference import Retriever, embed, emphasised
+from pipeline.methods.spml import pseudo_labels
+from pipeline.methods.spml.inference import Memory, Retriever, embed, emphasised
 from pipeline.methods.spml.pseudo_labels import PseudoLabeler, by_maximum, neighbour_shares, void_kept
 from pipeline.methods.spml.segments import Clustering, Segments
 from pipeline.models.layers import resize_bilinear
@@ -125,14 +126,9 @@ def test_scales_are_averaged(networks):
     np.testing.assert_allclose(both, (one + half) / 2, atol=1e-5)
 
 
-def test_maps_are_predicted_in_order_and_evaluation_mode(seeing):
-    seeing.train()
-    scenes = {index: semantic_settings.scene(index) for index in (4, 3)}
-    found = dict(predict_maps(seeing, ((i, pixels) for i, (pixels, _) in scenes.items()), inference()))
-    assert list(found) == [4, 3]
-    for index, (_, labels) in scenes.items():
-        assert (label_map(found[index]) == labels).mean() > 0.9
-    assert not seeing.training
+def test_maps_are_those_of_the_most_probable_classes(seeing):
+    pixels, labels = semantic_settings.scene(4)
+    assert (label_map(class_probabilities(seeing, pixels, inference())) == labels).mean() > 0.9
 
 
 def test_embeddings_have_unit_length_in_every_window(networks):
@@ -144,7 +140,7 @@ def test_embeddings_have_unit_length_in_every_window(networks):
 
 
 def memory_of(retriever, indices):
-    return retriever.memorise(semantic_settings.scene(index) for index in indices)
+    return Memory.of([retriever.memorise(*semantic_settings.scene(index)) for index in indices])
 
 
 @pytest.mark.parametrize("colors", [False, True])
@@ -167,11 +163,11 @@ def test_segments_without_a_class_are_not_remembered(seeing):
     retriever = Retriever(seeing.embedding, inference(), retrieval(), CLASSES, color_features=False)
     pixels, labels = semantic_settings.scene(1)
     none = np.where(labels == 0, VOID, UNLABELLED).astype(np.uint8)
-    assert len(retriever.memorise([(pixels, none)]).labels) == 0
-    whole = retriever.memorise([(pixels, labels)])
+    assert len(retriever.memorise(pixels, none).labels) == 0
+    whole = retriever.memorise(pixels, labels)
     twice = Retriever(
         seeing.embedding, inference(), retrieval(memory_scales=(1.0, 0.5)), CLASSES, color_features=False
-    ).memorise([(pixels, labels)])
+    ).memorise(pixels, labels)
     assert len(whole.labels) < len(twice.labels)
 
 
@@ -307,3 +303,10 @@ def test_segments_have_the_shares_of_their_pixels_nearest_labels():
 def test_classes_are_divided_by_their_maximum():
     scores = torch.tensor([[[0.5, 0.25]], [[0.0, 0.0]]])
     assert by_maximum(scores).tolist() == [[[1.0, 0.5]], [[0.0, 0.0]]]
+
+
+def test_an_image_of_too_many_cells_is_one_line(seeing, monkeypatch):
+    monkeypatch.setattr(pseudo_labels, "MOST_CELLS", 47)
+    with pytest.raises(UserError, match="64 x 48 pixels has 48 cells, and a walk takes 47") as caught:
+        labeler(seeing).from_cams(semantic_settings.scene(1)[0], np.zeros((1, 48, 64), np.float32), [1])
+    assert "\n" not in str(caught.value)

@@ -20,10 +20,11 @@ from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.labels.semantic_labels import SemanticLabels
+from pipeline.methods.semantic import stage as semantic_stage
 from pipeline.methods.semantic.bundle import load_semantic
 from pipeline.methods.semantic.inference import label_map
 from pipeline.methods.semantic.stage import predict_label_maps, train_semantic
-from pipeline.methods.spml.inference import Retriever, emphasised
+from pipeline.methods.spml.inference import Memory, Retriever, emphasised
 from pipeline.methods.spml.pseudo_labels import PseudoLabeler
 from pipeline.methods.spml.segments import Clustering
 from pipeline.methods.spml.stage import (
@@ -34,6 +35,7 @@ from pipeline.methods.spml.stage import (
     spread_segment_labels,
 )
 from pipeline.models.backbones import build_backbone
+from pipeline.models.pixel_embedding import PixelClassifier
 from pipeline.priors.crf.inference import dense_crf
 from pipeline.weights import save_tensors
 from tests import semantic_settings
@@ -295,7 +297,7 @@ def test_the_second_round_is_retrieved_from_what_the_classifier_says(made: Made)
         index: label_map(labeler.from_second_classifier(made.store.read(index), images[index].tags).numpy())
         for index in images
     }
-    memory = retriever.memorise((made.store.read(index), maps[index]) for index in images)
+    memory = Memory.of([retriever.memorise(made.store.read(index), maps[index]) for index in images])
     for index in (2, 3):
         pixels = made.store.read(index)
         scores = emphasised(retriever.scores(pixels, memory), images[index].tags, retrieval.floor).numpy()
@@ -351,10 +353,14 @@ def test_all_of_it_repeats(made: Made) -> None:
         ("spread_segments", 4),
         ("retrieved", 3),
         ("retrieved", COUNT),
-        ("retrieved", COUNT + 2),
+        ("retrieved", COUNT + 2),  # within the memory
+        ("retrieved", 2 * COUNT),
+        ("retrieved", 2 * COUNT + 2),
         ("spread_cams", 3),
         ("spread_cams", COUNT),
-        ("spread_cams", COUNT + 2),
+        ("spread_cams", COUNT + 2),  # within the memory
+        ("spread_cams", 2 * COUNT),
+        ("spread_cams", 2 * COUNT + 2),
         ("predictions", 5),
     ],
 )
@@ -396,9 +402,8 @@ def test_killed_work_goes_on_to_the_same_bytes(
         counter.setattr(PackWriter, "add", count)
         run("killed")
     assert contents(made.folder / "killed") == contents(made.folder / name)
-    assert len(added) + len(again) == COUNT * (1 if name in ("spread", "spread_segments") else 2), (
-        "nothing is stored twice"
-    )
+    parts = {"spread": 1, "spread_segments": 1, "spread_cams": 3, "retrieved": 3, "predictions": 2}[name]
+    assert len(added) + len(again) == COUNT * parts, "nothing is stored twice"
     shutil.rmtree(made.folder / "killed")
 
 
@@ -431,6 +436,47 @@ def test_labels_of_other_classes_are_refused_in_one_line(made: Made, tmp_path: P
     for stage in (own.spread_cams, own.retrieve):
         with pytest.raises(UserError, match="have no background"):
             stage()
+
+
+def test_scores_that_are_not_finite_are_refused(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that has diverged would label all pixels with the first class."""
+    original = PixelClassifier.forward
+    with monkeypatch.context() as broken:
+        broken.setattr(PixelClassifier, "forward", lambda own, maps: original(own, maps) * torch.nan)
+        broken_stages = (
+            (made.spread, "embedding"),
+            (made.retrieve, "classifier"),
+            (made.predict, "classifier"),
+        )
+        for stage, model in broken_stages:
+            with pytest.raises(UserError, match=f"{model}: image 1: this network gives scores that") as told:
+                stage("broken")
+            assert "\n" not in str(told.value)
+    for folder in made.folder.glob("checkpoint-*"):
+        shutil.rmtree(folder)
+
+
+def test_pspnet_with_one_image_per_process_is_one_line(
+    made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(semantic_stage, "process_count", lambda: 2)
+    model = semantic_settings.pixel_embedding(backbone="resnet18", head="pspnet")
+    settings = semantic_settings.supervised({"batch_size": 3})
+    rest = {"seed": 0, "checkpoint": tmp_path, "key": "", "name": "oracle"}
+    with pytest.raises(UserError, match="oracle: the head pspnet needs 2 images per process, and"):
+        train_semantic(settings, model, made.store, made.labels("pixels"), tmp_path, **rest)
+
+
+def test_a_memory_without_any_segment_is_one_line(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Memory(torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64))
+    with monkeypatch.context() as empty:
+        empty.setattr(Retriever, "memorise", lambda *_: nothing)
+        with pytest.raises(UserError, match=r"spread_cam_labels\.spread_cams: no segment of any image"):
+            made.spread_cams("empty")
+        with pytest.raises(UserError, match=r"retrieved_labels\.retrieved: no segment of any image"):
+            made.retrieve("empty")
+    shutil.rmtree(made.folder / "checkpoint-spread-cams")
+    shutil.rmtree(made.folder / "checkpoint-retrieved")
 
 
 def test_scores_become_probabilities() -> None:
