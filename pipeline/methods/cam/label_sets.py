@@ -15,7 +15,7 @@ from pipeline.data.label_codes import UNLABELLED
 from pipeline.data.packs import Pack, encode_map, write_pack
 from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
-from pipeline.files import write_json
+from pipeline.files import replacing_folder, write_json
 from pipeline.methods.cam.packs import full_size, open_maps, read_maps
 from pipeline.methods.cam.tags import TaggedRecord, TagSource
 from pipeline.priors.cam_labels import labels_from_boxes, labels_from_tags
@@ -78,9 +78,10 @@ def write_cam_labels(
             labelled += int((labels_of_image != UNLABELLED).sum())
             yield item.image.id, encode_map(labels_of_image)
 
-    write_pack(out / "maps", members(), {"classes": list(labels.classes)})
-    figures = {"images": len(items), "labelled": labelled / max(pixels, 1)}
-    write_json(out / "labels.json", _description(row, labels, figures), indent=None)
+    with replacing_folder(out) as temporary:
+        write_pack(temporary / "maps", members(), {"classes": list(labels.classes)})
+        figures = {"images": len(items), "labelled": labelled / max(pixels, 1)}
+        write_json(temporary / "labels.json", _description(row, labels, figures), indent=None)
     return figures
 
 

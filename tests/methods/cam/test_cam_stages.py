@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,6 +204,26 @@ def test_labels_from_boxes(made: Made) -> None:
     assert set(np.unique(pack.read(3))) == {0, 2, UNLABELLED}
     assert not pack.read(5).any(), "an image without a box is background"
     assert json.loads((made.folder / "boxes/labels.json").read_text())["info"]["kind"] == "cam_boxes"
+
+
+def test_labels_take_the_place_of_older_ones_as_a_whole(
+    made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made.label(TAG_ROW, "tags")
+    out = tmp_path / "set"
+    shutil.copytree(made.folder / "tags", out)
+    (out / "old.txt").touch()
+
+    def fails(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("pipeline.methods.cam.label_sets.write_json", fails)
+        with pytest.raises(KeyboardInterrupt):
+            write_cam_labels(TAG_ROW, made.folder / "cams", made.labels, out, name="set")
+    assert (out / "old.txt").exists(), "what was there stays while the new ones are not whole"
+    write_cam_labels(TAG_ROW, made.folder / "cams", made.labels, out, name="set")
+    assert {path.name for path in out.iterdir()} == {"labels.json", "maps"}
 
 
 def test_files_that_do_not_fit_are_one_line(made: Made, tmp_path: Path) -> None:
