@@ -12,7 +12,7 @@ help:
 	@echo "make repro   set up .venv, run the benchmark of params.yaml, say where the report lies"
 	@echo "make test    set up .venv, run the tests"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   benchmarks of speed and memory, as ratios"
+	@echo "make bench   tables of times; benchmarks/README.md has the commands for ratios and memory"
 
 # pydensecrf exists as a source package only, and its generated C++ is older than Python 3.11:
 # it is compiled anew with Cython 0.29 (about half a minute).

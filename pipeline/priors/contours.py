@@ -34,7 +34,7 @@ class ContourMap:
 
 # Weights of the cues by number of scales: logistic regression on ridge pixels of bsds-mini/train (BSDS-500)
 # against the share of annotators with a boundary within 2.5 pixels, weights held at 0 or above.
-# benchmarks/contour_weights.py fits such weights anew, which differ from these, of an earlier fit, by 0.15 at most.
+# They are of an earlier fit; those that benchmarks/contour_weights.py fits anew differ by 0.15 at most.
 _WEIGHTS: dict[int, dict[str, float]] = {
     1: {"step": 0.38, "color": 1.41, "color-5": 3.45, "texture-5": 1.7},
     2: {
