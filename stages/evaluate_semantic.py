@@ -12,9 +12,8 @@ def main() -> None:
     truth, settings = Pack(layout.semantic("val")), params.semantic_evaluate
     metrics, counts = {}, {}
     for seed in params.semantic_trained[run].seeds:
-        maps, refined = (layout.predictions(run, seed) / name for name in ("maps", "maps_crf"))
-        crf = Pack(refined) if refined.is_dir() else None
-        metrics[seed], counts[seed] = evaluate_semantic(truth, Pack(maps), crf, settings, params.executor)
+        maps, refined = (Pack(layout.predictions(run, seed) / name) for name in ("maps", "maps_crf"))
+        metrics[seed], counts[seed] = evaluate_semantic(truth, maps, refined, settings, params.executor)
         counts[seed].save(layout.evaluation(run, seed))
     write_shown_truth(truth, counts[min(counts)], params.report.gallery, layout.shown_truth(run))
     write_json(layout.metrics(run), summarise_semantic(metrics, counts, settings))

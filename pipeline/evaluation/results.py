@@ -79,6 +79,20 @@ def percent(fraction: float) -> float | None:
     return defined(100.0 * fraction)
 
 
+def mean_over_seeds(metrics: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """The mean of every number over seeds, and `per_seed`, the metrics of each by its seed as text.
+
+    The intervals of one seed stay; those of several are left out, since their mean is no interval.
+    """
+    first = metrics[min(metrics)]
+    summary = {
+        key: mean_metrics([seed[key] for seed in metrics.values()]) for key in first if key != "interval"
+    }
+    if len(metrics) == 1:
+        summary["interval"] = first["interval"]
+    return summary | {"per_seed": {str(seed): values for seed, values in sorted(metrics.items())}}
+
+
 def mean_metrics(values: list[Any]) -> Any:
     """Mean of numbers, key by key in tables; what is no number is the same for all seeds."""
     if isinstance(values[0], dict):

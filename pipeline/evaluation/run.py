@@ -26,7 +26,7 @@ from pipeline.evaluation.results import (
     category_names,
     check_detections,
     have_masks,
-    mean_metrics,
+    mean_over_seeds,
     objects,
     with_masks,
     without_mask,
@@ -139,11 +139,7 @@ def summarise_seeds(metrics: dict[int, Metrics], matches: SeedMatches, settings:
     mean over seeds; `seeds` holds the headline figure of every seed with smallest, largest and standard
     deviation, and `per_seed` the metrics of each.
     """
-    first = metrics[min(metrics)]
-    summary = {
-        key: mean_metrics([seed[key] for seed in metrics.values()]) for key in first if key != "interval"
-    }
-    summary["interval"] = first["interval"] if len(metrics) == 1 else _intervals(matches, settings)
-    summary["seeds"] = seed_spread(matches)
-    summary["per_seed"] = {str(seed): values for seed, values in sorted(metrics.items())}
+    summary = mean_over_seeds(metrics) | {"seeds": seed_spread(matches)}
+    if len(metrics) > 1:
+        summary["interval"] = _intervals(matches, settings)
     return summary

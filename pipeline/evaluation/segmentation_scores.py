@@ -20,6 +20,7 @@ from scipy.sparse import coo_array
 
 from pipeline.data.ultrametric import RegionTree, UltrametricMap, ranked
 from pipeline.errors import UserError
+from pipeline.files import read_arrays
 
 Floats = NDArray[np.float64]
 
@@ -40,17 +41,19 @@ class Drawn:
     @classmethod
     def read(cls, path: Path) -> Drawn:
         """An npz of bsds-mini.  Raises UserError when it is missing or is none."""
+        file = read_arrays(path, "drawn segmentations")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                height, width = (int(side) for side in file["shape"])
-                people = range(int(file["count"]))
-                packed = [np.unpackbits(file[f"boundary_{index}"]) for index in people]
-                return cls(
-                    np.stack([file[f"segmentation_{index}"] for index in people]),
-                    np.stack([bits[: height * width].reshape(height, width) > 0 for bits in packed]),
-                )
-        except (OSError, KeyError, ValueError) as error:
-            raise UserError(path, "", f"is no file of drawn segmentations: {error}") from None
+            height, width = (int(side) for side in file["shape"])
+            people = range(int(file["count"]))
+            packed = [np.unpackbits(file[f"boundary_{index}"]) for index in people]
+            return cls(
+                np.stack([file[f"segmentation_{index}"] for index in people]),
+                np.stack([bits[: height * width].reshape(height, width) > 0 for bits in packed]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                path, "", f"does not hold drawn segmentations: {error}", "copy it again"
+            ) from None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pipeline.engine.parallel import HERE
 from pipeline.errors import UserError
 from pipeline.evaluation.intervals import Floats, Weights, bootstrap, interval
 from pipeline.evaluation.picking import pick_images
-from pipeline.evaluation.results import defined, mean_metrics
+from pipeline.evaluation.results import defined, mean_over_seeds
 from pipeline.evaluation.semantic_counts import REMEDY, MapCounts, SemanticCounts, count_images
 from pipeline.files import replacing_folder
 
@@ -79,13 +79,9 @@ def summarise_semantic(
     Every number is the mean over seeds; intervals are bootstrapped for that mean; `seeds` holds the headline
     figure of every seed with smallest, largest and standard deviation, `per_seed` the metrics of each.
     """
-    first = metrics[min(metrics)]
-    summary: Metrics = {
-        key: mean_metrics([seed[key] for seed in metrics.values()]) for key in first if key != "interval"
-    }
-    summary["interval"] = first["interval"] if len(metrics) == 1 else semantic_intervals(counts, settings)
-    summary["seeds"] = semantic_spread(counts)
-    summary["per_seed"] = {str(seed): values for seed, values in sorted(metrics.items())}
+    summary = mean_over_seeds(metrics) | {"seeds": semantic_spread(counts)}
+    if len(metrics) > 1:
+        summary["interval"] = semantic_intervals(counts, settings)
     return summary
 
 

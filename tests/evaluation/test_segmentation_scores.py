@@ -79,9 +79,16 @@ def test_sizes_must_agree() -> None:
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", count=1)
-    for name in ("x.npz", "gone.npz"):
-        with pytest.raises(UserError, match="no file of drawn segmentations"):
+    np.savez(tmp_path / "whole.npz", count=1, shape=np.zeros(2000))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:900])
+    for name, problem in (
+        ("x.npz", "does not hold drawn segmentations"),
+        ("cut.npz", "does not hold drawn segmentations"),
+        ("gone.npz", "file not found"),
+    ):
+        with pytest.raises(UserError, match=problem) as caught:
             Drawn.read(tmp_path / name)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow

@@ -45,15 +45,6 @@ def test_confusion_is_the_count_of_pairs(seed: int, height: int, width: int, cla
     )
 
 
-def test_confusion_is_that_of_scikit_learn() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    labels, predicted = (blocks(np.random.default_rng(seed), 5, 30, 40) for seed in range(2))
-    counts = confusion_matrix(labels, predicted, 5)
-    np.testing.assert_array_equal(
-        counts, metrics.confusion_matrix(labels.ravel(), predicted.ravel(), labels=range(5))
-    )
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 9999), st.integers(3, 24), st.integers(3, 24), st.floats(0, 0.3))
 def test_boundaries_are_those_of_each_class_by_itself(
