@@ -81,6 +81,13 @@ def _connect(address: str) -> Iterator[Client]:
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would log is raised
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except TypeError:
+        if not address.startswith("tls:"):
+            raise
+        raise _error(
+            f"{address} needs certificates, and Dask's configuration names none",
+            "set distributed.comm.tls.ca-file, client.cert and client.key there",
+        ) from None
     except OSError:
         raise _error(
             f"no scheduler answers at {address}", 'start one (dask scheduler), or set address: ""'

@@ -93,7 +93,10 @@ def mask_files(params: Params) -> set[str]:
         f"{data}/labels/{name}" for name, row in params.weak_labels.items() if row.kind not in _WITHOUT_SHAPES
     }
     files |= {f"{data}/labels/{name}" for name in params.own_labels}
+    files |= {row.path for row in params.own_labels.values()}
     files |= {path for key, path in params.sources.items() if key.endswith("_json")}
+    for row in (*params.import_voc.values(), *params.import_voc_sbd.values(), *params.import_maps.values()):
+        files.add(row.folder)  # as a whole: nobody says which of its folders hold maps
     files |= {row.extra for row in params.import_voc_sbd.values()}
     for cityscapes in params.import_cityscapes.values():
         files |= {cityscapes.annotations(split) for split in ("train", "val")}

@@ -269,6 +269,42 @@ def test_masks_in_a_folder_of_cityscapes_are_found(repository: Path, part: str) 
     assert any(part in leak for leak in find_leaks(with_dep(dag, "train@boxinst", part), params))
 
 
+MAPS = (
+    "{folder: data/streets, train_list: a, val_list: b, classes: [a, b], background: true, ignore: [],"
+    " processes: 1}"
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "part"),
+    [
+        ("import_maps", MAPS, "data/streets/labels"),
+        ("import_voc", "{folder: data/voc, processes: 1}", "data/voc/SegmentationClass"),
+        ("import_voc_sbd", "{folder: data/voc, extra: data/sbd, processes: 1}", "data/voc/SegmentationClass"),
+        ("import_voc_sbd", "{folder: data/voc, extra: data/sbd, processes: 1}", "data/sbd/cls"),
+    ],
+)
+def test_maps_in_a_folder_of_the_user_are_no_contours(
+    repository: Path, table: str, row: str, part: str
+) -> None:
+    add_semantic(repository)
+    import_from(repository, table, row)
+    params = load_params(repository / "params.yaml")
+    assert find_leaks(read_dag(repository), params) == []
+    dag = with_dep(read_dag(repository), "segments@fine", part)
+    assert any(
+        leak.startswith("train_embeddings@of_points") and leak.endswith(part)
+        for leak in find_leaks(dag, params)
+    )
+
+
+@pytest.mark.parametrize("path", ["data/mine", "data/drawn/1.xml"])
+def test_labels_that_people_drew_are_no_contours(semantic: tuple[Dag, Params], path: str) -> None:
+    dag, params = semantic
+    leaks = find_leaks(with_dep(dag, "segments@fine", path), params)
+    assert any(leak.startswith("train_embeddings@of_tags") and leak.endswith(path) for leak in leaks)
+
+
 @pytest.fixture(scope="module")
 def semantic(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dag, Params]:
     """The demo with rows of the semantic task: label maps, class activation maps, and labels made of them."""
@@ -299,7 +335,9 @@ def test_stages_of_maps_see_tags_and_the_named_boxes_alone(semantic: tuple[Dag, 
     for stage, names in files.items():
         found = {dep for dep in dag[stage].deps if dep.startswith("data/")}
         assert found == {f"data/demo/{name}" for name in names}
-    assert all(list(producers(dag, path)) for path in mask_files(params))
+    theirs = {"data/mine", "data/drawn"}
+    assert theirs < mask_files(params)
+    assert all(list(producers(dag, path)) for path in mask_files(params) - theirs)
 
 
 @pytest.mark.parametrize(

@@ -120,5 +120,6 @@ def _two_classes(probabilities: Tensor, kernels: Sequence[Kernel], iterations: i
     constant = own - _messages(kernels, torch.ones_like(own), torch.zeros_like(own))
     marginals = own.sigmoid()
     for _ in range(iterations):
-        marginals = _messages(kernels, 2 * marginals, constant).sigmoid_()
+        # Not in place: without kernels, the sum is `constant` itself.
+        marginals = _messages(kernels, 2 * marginals, constant).sigmoid()
     return torch.stack([1 - marginals[:, 0], marginals[:, 0]])

@@ -30,6 +30,13 @@ def test_images_side_by_side_do_not_see_each_other(name: str, classes: int) -> N
         torch.testing.assert_close(together[index : index + 1], alone, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_without_kernels_the_marginals_are_the_probabilities(classes: int) -> None:
+    images, probabilities = batch(1, classes, 4, 5, 2)
+    alone = varied(SPML, iterations=5, appearance_weight=0.0, smoothness_weight=0.0)
+    torch.testing.assert_close(infer(images, probabilities, alone), probabilities, rtol=1e-4, atol=1e-6)
+
+
 def test_large_batches_are_cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     images, probabilities = batch(3, 3, 8, 9, 1)
     sizes = []
