@@ -137,6 +137,9 @@ def params(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Params:
         raw[table] = {name: row for name, row in raw[table].items() if name in SHIFT}
     raw["pseudo_labels"], raw["separation"] = {}, []
     raw["evaluate"]["bootstrap_samples"] = 100
+    for table in ("classifiers", "semantic_runs"):
+        raw[table] = {}  # of instances alone
+    raw["scored_labels"] = []
     file = tmp_path_factory.mktemp("params") / "params.yaml"
     file.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     return with_labeler(load_params(file))
