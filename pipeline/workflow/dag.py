@@ -95,8 +95,10 @@ def mask_files(params: Params) -> set[str]:
     files |= {f"{data}/labels/{name}" for name in params.own_labels}
     files |= {row.path for row in params.own_labels.values()}
     files |= {path for key, path in params.sources.items() if key.endswith("_json")}
-    for row in (*params.import_voc.values(), *params.import_voc_sbd.values(), *params.import_maps.values()):
-        files.add(row.folder)  # as a whole: nobody says which of its folders hold maps
+    # As wholes: nobody says which of their folders hold maps.
+    files |= {voc.folder for voc in params.import_voc.values()}
+    files |= {voc.folder for voc in params.import_voc_sbd.values()}
+    files |= {maps.folder for maps in params.import_maps.values()}
     files |= {row.extra for row in params.import_voc_sbd.values()}
     for cityscapes in params.import_cityscapes.values():
         files |= {cityscapes.annotations(split) for split in ("train", "val")}
