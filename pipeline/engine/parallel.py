@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -17,6 +18,7 @@ from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
 import cv2
+from threadpoolctl import ThreadpoolController
 
 from pipeline.engine.cluster import cluster
 from pipeline.engine.progress import Progress
@@ -61,13 +63,13 @@ def map_images(
     """Yield function(item) for every item, in order, while a progress bar runs.
 
     items: gone through once, in this process, a few batches ahead of the results.
-    processes: 1 calls in this process; more start that many, each with one thread, unless all is done before
-    they would have started.  executor: with an address, the workers of a Dask cluster take the place of the
-    processes.  `function` and the items must then be picklable: a function at the top level of a module, or
-    a `functools.partial` of one.  Where an item is calculated must not change its result; it may be
-    calculated again when a machine of a cluster is lost.  Nothing is computed before the first result is
-    asked for.  Raises what `function` raises, and UserError when a process is killed or the cluster cannot
-    be used.
+    processes: 1 calls in this process; more start that many, unless all is done before they would have
+    started.  executor: with an address, the workers of a Dask cluster take the place of the processes.
+    `function` and the items must then be picklable: a function at the top level of a module, or a
+    `functools.partial` of one.  Where an item is calculated must not change its result: libraries have one
+    thread everywhere (`_OneThread`).  It may be calculated again when a machine of a cluster is lost.
+    Nothing is computed before the first result is asked for.  Raises what `function` raises, and UserError
+    when a process is killed or the cluster cannot be used.
     """
     with Progress(description, len(items), "images") as progress:
         for result in _results(function, items, processes, description, executor):
@@ -84,12 +86,14 @@ def _results(
     if executor.address:
         workers = cluster(work, executor.address)
     else:
-        started = time.monotonic()
+        started, alone = time.monotonic(), _OneThread()
         for item in left:
             if processes > 1 and time.monotonic() - started > ALONE_SECONDS:
                 left = chain([item], left)
                 break
-            yield function(item)
+            with alone():
+                result = function(item)
+            yield result
         else:
             return
         workers = _pool(work, min(processes, len(items)), _module(function), description)
@@ -100,8 +104,34 @@ def _results(
 
 def _calculate(function: Callable[[T], R], batch: Sequence[T]) -> tuple[list[R], float]:
     started = time.monotonic()
-    cv2.setNumThreads(1)
-    return [function(item) for item in batch], time.monotonic() - started
+    with _OneThread()():
+        return [function(item) for item in batch], time.monotonic() - started
+
+
+class _OneThread:
+    """Holds linear algebra, OpenCV and PyTorch at one thread, while a calculation lasts.
+
+    Several threads add up in another order than one, so that the same item would have other results where
+    there are more cores.  Holds the libraries that were loaded when it was made.
+    """
+
+    def __init__(self) -> None:
+        self._libraries = ThreadpoolController()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        opencv, torch = cv2.getNumThreads(), sys.modules.get("torch")  # most maps need no PyTorch
+        own = torch.get_num_threads() if torch else 1
+        cv2.setNumThreads(1)
+        if torch:
+            torch.set_num_threads(1)
+        try:
+            with self._libraries.limit(limits=1, user_api="blas"):
+                yield
+        finally:
+            cv2.setNumThreads(opencv)
+            if torch:
+                torch.set_num_threads(own)
 
 
 def _in_order(

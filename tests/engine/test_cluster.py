@@ -226,6 +226,14 @@ def test_an_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch
             list(map_images(square, [1], 1, "doing", Executor(address=address)))
 
 
+def test_an_address_without_certificates_is_told() -> None:
+    with pytest.raises(
+        UserError,
+        match=r"executor\.address: tls://.* needs certificates.*; set distributed\.comm\.tls\.ca-file",
+    ):
+        list(map_images(square, [1], 1, "doing", Executor(address="tls://127.0.0.1:1")))
+
+
 def test_without_dask_an_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask", None)
     with pytest.raises(UserError, match=r"executor\.address: needs dask.*pip install -e '\.\[cluster\]'"):

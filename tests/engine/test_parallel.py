@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import cv2
 import psutil
 import pytest
+import torch
+from threadpoolctl import threadpool_limits
 
 from pipeline.engine import parallel
 from pipeline.engine.parallel import map_images
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
-from tests.engine.map_work import die, sleep_and_tell, who_at_once
+from tests.engine.map_work import die, sleep_and_tell, threads_of_libraries, who_at_once
 
 
 @pytest.fixture
@@ -116,6 +119,27 @@ def test_processes_end_with_a_killed_parent(root: Path, tmp_path: Path) -> None:
 
 def test_little_work_is_done_here() -> None:
     assert list(map_images(who_at_once, [1, 2, 3], 2, "doing")) == [os.getpid()] * 3
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_libraries_have_one_thread_wherever_an_item_is_calculated(
+    monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    if processes > 1:
+        monkeypatch.setattr(parallel, "ALONE_SECONDS", -1.0)
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before = threads_of_libraries(0)
+    try:
+        cv2.setNumThreads(2)
+        torch.set_num_threads(2)
+        with threadpool_limits(2, user_api="blas"):
+            results = map_images(threads_of_libraries, [1, 2, 3], processes, "doing")
+            for found in results:
+                assert found == [1, 1, 1]
+                assert threads_of_libraries(0) == [2, 2, 2], "whoever asks for results has his own"
+    finally:
+        cv2.setNumThreads(before[2])
+        torch.set_num_threads(before[1])
 
 
 def test_nothing_to_do() -> None:

@@ -85,12 +85,7 @@ def smooth_scenes(
 
 
 def _smooth(scene: S, finish: Callable[[S, NDArray[np.float32]], R], settings: params.DenseCrf) -> R:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return finish(scene, dense_crf(scene.pixels, scene.probabilities, settings))
-    finally:
-        torch.set_num_threads(threads)  # `processes: 1` works in the caller's process
+    return finish(scene, dense_crf(scene.pixels, scene.probabilities, settings))
 
 
 def _on_gpu(
