@@ -62,9 +62,12 @@ def write_pack(folder: Path, members: Iterable[tuple[int, bytes]], about: dict[s
     """Write one encoded array per image id, as stored zips in `folder`, with a list.
 
     about: what a reader must know of the arrays, as JSON (names of classes, codes, levels).  Streams: one
-    member is in memory at a time.  Equal members in equal order give equal bytes.
+    member is in memory at a time.  Equal members in equal order give equal bytes.  A pack that was there is
+    removed first, so that a killed work leaves none, and not one that is partly old; other files stay.
     Raises ValueError for an id that comes twice.
     """
+    for file in (folder / _LIST, *folder.glob("pack-*.zip")):
+        file.unlink(missing_ok=True)
     rows: dict[int, dict[str, Any]] = {}
     iterator = iter(members)
     pending = next(iterator, None)

@@ -72,8 +72,8 @@ class SemanticImages(Dataset[SemanticSample]):
     ) -> None:
         """labels: (partial) label maps; tags: image id -> classes; regions: an over-segmentation, if needed.
 
-        Raises UserError when a map is of an image not in the store, has no tags or no regions, or when there
-        is no map.
+        Raises UserError when a map is of an image not in the store, has no tags or no regions, when there is
+        no map, and when the augmentation swaps a class that is none of `classes`.
         """
         self.labels, self.tags, self.regions = labels, tags, regions
         self.augmentation, self.classes, self.seed = augmentation, classes, seed
@@ -87,6 +87,9 @@ class SemanticImages(Dataset[SemanticSample]):
                 raise _unfit(labels, image_id, "has a label map and no tags")
             if regions is not None and image_id not in regions:
                 raise _unfit(regions, image_id, "has no map of regions")
+        if unknown := [index for pair in augmentation.swapped_classes for index in pair if index >= classes]:
+            problem = f"names class {unknown[0]}, and the {classes} classes end with {classes - 1}"
+            raise UserError("params.yaml", "swapped_classes", problem, "count classes from 0")
         if not self.image_ids:
             raise UserError(
                 labels.folder, "", "holds no label map, so there is nothing to train on", "label the images"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 
+import cv2
+import numpy
+import scipy
 import timm
 import torch
 import torchvision
@@ -21,8 +24,10 @@ def environment() -> dict[str, str]:
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "timm": timm.__version__,
-        "transformers": version("transformers"),  # not imported here: that takes a second
-        "accelerate": version("accelerate"),
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "opencv": cv2.__version__,
+        **{name: version(name) for name in ("transformers", "accelerate", "higra", "pydensecrf")},
         "device": device,
         "system": platform.system(),
     }

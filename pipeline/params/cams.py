@@ -179,6 +179,12 @@ class TagCamLabels(Section):
     least_score: Share  # of the best; below it, pixels are unlabelled
     processes: Positive
 
+    @model_validator(mode="after")
+    def _background_is_labelled(self) -> TagCamLabels:
+        if isinstance(self.background, ConstantBackground) and self.background.score < self.least_score:
+            raise ValueError("background.score must not be below least_score: no pixel would be background")
+        return self
+
 
 class BoxCamLabels(Section):
     """Partial labels from boxes and maps: what a box's class marks in the box; background outside of all."""

@@ -10,6 +10,7 @@ from pipeline.params.base import Count, Positive, Rate, Section, Share, Weight
 from pipeline.params.training import Training
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+ClassIndex = Annotated[int, Field(ge=0, le=253)]  # the values above say that a pixel has no class
 
 
 class SemanticAugmentation(Section):
@@ -20,7 +21,7 @@ class SemanticAugmentation(Section):
 
     scale_range: tuple[Rate, Rate]
     horizontal_flip: Share
-    swapped_classes: tuple[tuple[Count, Count], ...]  # that the mirror exchanges: left and right hand
+    swapped_classes: tuple[tuple[ClassIndex, ClassIndex], ...]  # by a mirror: left and right hand
     crop: tuple[Positive, Positive]  # height, width; multiples of 16
     grey_probability: Share
     blur_probability: Share

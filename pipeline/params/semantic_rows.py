@@ -128,6 +128,11 @@ def _check_maps(params: Params, key: str, split: str) -> None:
 
 def _check_tags(params: Params, key: str, labels: str) -> None:
     known(key, labels, {**params.weak_labels, **params.own_tags})
+    for name, folder in params.import_maps.items():
+        if not folder.background:
+            raise ValueError(
+                f"{key}: import_maps.{name} has no background, and class activation maps need one"
+            )
     if labels in params.own_tags:
         return
     row = params.weak_labels[labels]

@@ -79,7 +79,7 @@ def _across(ends: Ints, others: Ints, arcs: Ints, width: int) -> Floats:
     That of the straight line through the crossings of the same arc in the same cell of a grid, by least
     squares; where these are too few for a line, the direction of the crossings themselves.
     """
-    sideways = others - ends == 1
+    sideways = others // width == ends // width
     x, y = ends % width + 0.5 * sideways, ends // width + 0.5 * ~sideways
     cells = (np.stack((arcs, y // PIECE, x // PIECE))).astype(np.int64)
     sizes = cells.max(1, initial=0) + 1

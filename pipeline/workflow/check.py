@@ -43,6 +43,7 @@ def check(root: Path) -> Params:
     for name in sorted({run.model for run in params.trained.values()}):
         if params.models[name].backbone != "small":  # whose strides the params know
             _check_model(params.models[name], params.predict)
+    _check_semantic_networks(params)
     leaks = find_leaks(read_dag(root), params)
     if leaks:
         raise UserError(root / "dvc.yaml", "", leaks[0], "a run must not depend on masks beyond its labels")
@@ -68,6 +69,24 @@ def _check_model(model: Model, predict: Predict) -> None:
     from pipeline.models.build import build_network
 
     build_network(model, 1, predict)
+
+
+def _check_semantic_networks(params: Params) -> None:
+    """The same for networks of label maps, without memory for their weights: half of the time."""
+    import torch
+
+    from pipeline.models.boundary import build_boundary_network
+    from pipeline.models.classifier import build_classifier
+    from pipeline.models.pixel_embedding import build_pixel_embedding
+
+    with torch.device("meta"):
+        for cams in params.cams.values():
+            build_classifier(cams.classifier, 1)
+        for refined in params.refined_cams.values():
+            build_boundary_network(refined.network)
+        models = {row.model for row in params.embeddings.values()}
+        for name in sorted(models | {row.model for row in params.semantic_runs.values()}):
+            build_pixel_embedding(params.semantic_models[name])
 
 
 def _check_path(root: Path, key: str, value: str, *, file: bool) -> None:

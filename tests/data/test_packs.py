@@ -59,6 +59,20 @@ def test_many_maps_fill_several_files_and_equal_maps_give_equal_bytes(
     assert [int(pack.read(image)[0, 0]) for image in pack.ids] == [1, 2, 4, 5]
 
 
+def test_nothing_of_an_older_pack_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "PACK_IMAGES", 1)
+    member = (1, encode_map(np.zeros((2, 3), np.uint8)))
+    folder = tmp_path / "pack"
+    write_pack(folder, [member, (2, member[1])], {})
+    with pytest.raises(ValueError, match="image 1 comes twice"):
+        write_pack(folder, [member, member], {})
+    with pytest.raises(UserError, match=r"pack\.json: file not found"):
+        Pack(folder)
+    write_pack(folder, [member, (2, member[1])], {})
+    write_pack(folder, [member], {})
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["pack", "pack-000.zip", "pack.json"]
+
+
 def test_an_image_that_comes_twice_is_a_bug(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="image 1 comes twice"):
         write_pack(tmp_path, [(1, b"\x89PNG"), (1, b"\x89PNG")], {})

@@ -183,6 +183,14 @@ def test_what_does_not_fit_is_refused(folder, tmp_path, case):
         SemanticImages(ImageStore.open(folder / "images"), labels, tags, regions, augmentation(), 3, 0)[0, 0]
 
 
+def test_a_mirror_swaps_classes_of_the_dataset_alone(folder):
+    assert len(semantic_settings.images(folder, settings=augmentation(swapped_classes=((1, 2),))))
+    with pytest.raises(UserError, match="swapped_classes: names class 3, and the 3 classes end with 2"):
+        semantic_settings.images(folder, settings=augmentation(swapped_classes=((1, 3),)))
+    with pytest.raises(ValidationError, match="less than or equal to 253"):
+        augmentation(swapped_classes=((1, 254),))
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"crop": (40, 48)}, {"scale_range": (1.5, 0.5)}, {"swapped_classes": ((1, 2), (2, 3))}],

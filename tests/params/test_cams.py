@@ -18,6 +18,15 @@ from tests.methods.cam.tag_labels import (
     refined_row,
 )
 
+TAG_ROW = params.TagCamLabels(
+    kind="cam_tags",
+    cams="a",
+    labels="tags",
+    background=params.ConstantBackground(kind="constant", score=0.25),
+    least_score=0.25,
+    processes=1,
+)
+
 
 def changed(section: Section, **changes: Any) -> Section:
     return type(section).model_validate(section.model_dump() | changes)
@@ -34,6 +43,7 @@ def changed(section: Section, **changes: Any) -> Section:
         (lambda: changed(cams_row().augmentation, long_side=(9, 8)), "long_side must rise"),
         (lambda: changed(refined_row().augmentation, scale=(1.5, 0.5)), "scale must rise"),
         (lambda: changed(CONFIDENT, background=0.4), "background must not exceed foreground"),
+        (lambda: changed(TAG_ROW, least_score=0.3), "background.score must not be below least_score"),
         (lambda: cams_row(group_by_aspect=True), "train.group_by_aspect must be false"),
         (lambda: refined_row(repeat_threshold=0.1), "train.repeat_threshold must be 0"),
         (lambda: changed(cams_row().inference, scales=()), "at least 1 item"),

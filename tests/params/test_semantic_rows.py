@@ -191,3 +191,15 @@ def test_what_people_gave_for_labels_that_are_made_of_others(content: dict[str, 
         "mine": "points",
     }
     assert {name: drawn_kind(params, name) for name in expected} == expected
+
+
+def test_class_activation_maps_of_full_scenes_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    scenes = {
+        **{"folder": "data/scenes", "train_list": "a", "val_list": "b", "classes": ["road", "car"]},
+        **{"background": True, "ignore": [], "processes": 1},
+    }
+    dataset = {"generate": {}, "paint": {}, "import_maps": {"scenes": scenes}}
+    assert loaded({**content, **dataset}, tmp_path).cams
+    scenes["background"] = False
+    with pytest.raises(UserError, match=r"cams\.\w+\.labels: import_maps\.scenes has no background"):
+        loaded({**content, **dataset}, tmp_path)

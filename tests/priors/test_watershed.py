@@ -43,6 +43,17 @@ def test_an_arc_across_a_strong_contour_loses_what_is_not_its_own() -> None:
     assert sorted(own.lengths.tolist()) == [20.0, 20.0, 30.0]
 
 
+@pytest.mark.parametrize(("size", "orientation"), [((40, 1), 4), ((1, 40), 0)])
+def test_images_one_pixel_wide_or_high_have_arcs_across(size: tuple[int, int], orientation: int) -> None:
+    strength = np.zeros(40, np.float32)
+    strength[20] = 0.9
+    strength = strength.reshape(size)
+    strengths = np.arange(1, 9, dtype=np.float32) / 10
+    contours = ContourMap(strength, strengths[:, None, None] * strength)
+    own, plain = (watershed_arcs(contours, oriented=value).strengths for value in (True, False))
+    assert own / plain == pytest.approx(strengths[orientation])
+
+
 def test_one_region_has_no_arcs() -> None:
     arcs = watershed_arcs(ContourMap(np.full((5, 6), 0.3, np.float32), None), oriented=True)
     assert arcs.labels.max() == 0

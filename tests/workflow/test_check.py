@@ -116,6 +116,29 @@ def test_networks_that_cannot_be_built(repository: Path, old: str, new: str, exp
         check(repository)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("map_stride: 4 ", "map_stride: 7 ", "small: has no map of stride 7"),
+        (
+            "    backbone: small\n    head: pyramid",
+            "    backbone: resnet5000\n    head: pspnet",
+            "resnet5000",
+        ),
+    ],
+)
+def test_networks_of_label_maps_that_cannot_be_built(
+    repository: Path, old: str, new: str, expected: str
+) -> None:
+    path = repository / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=expected):
+        check(repository)
+
+
 def test_a_mask_rcnn_is_built_to_see_that_it_fits(repository: Path) -> None:
     start = "backbones:\n  plain: {kind: random, architecture: resnet18}\n"
     edit(repository, "backbones:\n", start)

@@ -17,7 +17,7 @@ from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
 from pipeline.files import replacing_folder, write_json
 from pipeline.methods.cam.packs import full_size, open_maps, read_maps
-from pipeline.methods.cam.tags import TaggedRecord, TagSource
+from pipeline.methods.cam.tags import TaggedRecord, TagSource, check_background
 from pipeline.priors.cam_labels import labels_from_boxes, labels_from_tags
 
 
@@ -54,8 +54,9 @@ def write_cam_labels(
     cams: the pack of the maps of the tags' classes; boxes: for a row of kind cam_boxes, of the same images;
     executor: where images are labelled.
     Returns figures: images, and labelled, the share of the pixels that are not unlabelled.  Raises UserError
-    for files that do not fit each other.
+    for files that do not fit each other and for full scenes, which have no background.
     """
+    check_background(labels)
     pack = open_maps(cams, labels)
     label: Callable[[_Item], NDArray[np.uint8]]
     if isinstance(row, params.TagCamLabels):
@@ -114,7 +115,8 @@ def _check_boxes(boxes: BoxLabels, labels: TagSource) -> None:
 
 def _description(row: params.CamLabels, labels: TagSource, figures: dict[str, Any]) -> dict[str, Any]:
     """labels.json.  Without the number of processes, which makes no difference to what is written."""
-    info = {**row.model_dump(mode="json", exclude={"processes"}), "background": True, "figures": figures}
+    made = row.model_dump(mode="json", exclude={"processes"})
+    info = {**made, "background": labels.background, "figures": figures}
     if isinstance(row, params.TagCamLabels):
         info["cam_background"] = row.background.model_dump(mode="json")
     return {"info": info, "classes": list(labels.classes), "images": _rows(list(labels.images.values()))}

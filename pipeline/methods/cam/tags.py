@@ -31,7 +31,7 @@ class TaggedRecord(Protocol):
 class TagSource(Protocol):
     """A label set of which only the tags are read.
 
-    classes: names by index, 0 is the background; images: by id, in the order of the ids.
+    classes: names by index; background: whether class 0 is a background; images: by id, in their order.
     """
 
     @property
@@ -39,7 +39,16 @@ class TagSource(Protocol):
     @property
     def classes(self) -> Sequence[str]: ...
     @property
+    def background(self) -> bool: ...
+    @property
     def images(self) -> Mapping[int, TaggedRecord]: ...
+
+
+def check_background(labels: TagSource) -> None:
+    """Raise UserError for full scenes: class 0, which no tag tells, would be where no map is high."""
+    if not labels.background:
+        problem = "have no background, which class activation maps tell from the classes"
+        raise UserError(labels.folder, "classes", problem, "label points or scribbles instead")
 
 
 def indicator(tags: Sequence[int], classes: int) -> NDArray[np.float32]:

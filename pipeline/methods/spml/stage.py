@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.files import replacing_folder, write_json
 from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.methods.cam.packs import full_size, open_maps, read_maps
-from pipeline.methods.cam.tags import check_images
+from pipeline.methods.cam.tags import check_background, check_images
 from pipeline.methods.semantic.bundle import Description, load_semantic
 from pipeline.methods.semantic.inference import check_finite, label_map
 from pipeline.methods.semantic.stage import check_classes
@@ -178,7 +178,7 @@ def spread_cam_labels(
     networks, description = load_semantic(model, device)
     check_classes(labels, description.classes, model)
     check_images(labels, store)
-    _check_background(labels)
+    check_background(labels)
     maps, classes = open_maps(cams, labels), len(labels.classes)
     labeler = PseudoLabeler(networks, row.walk, row.windows, classes)
     retriever = _retriever(networks, description, row.windows, row.retrieval)
@@ -232,7 +232,7 @@ def retrieved_labels(
     for folder, classes in ((model, description.classes), (classifier, other.classes)):
         check_classes(labels, classes, folder)
     check_images(labels, store)
-    _check_background(labels)
+    check_background(labels)
     labeler = PseudoLabeler(classified, row.walk, row.inference, len(labels.classes))
     retriever = _retriever(networks, description, row.inference, row.retrieval)
 
@@ -255,12 +255,6 @@ def retrieved_labels(
         _smooth(row, images, writer, executor, device, f"labels {name}")
         _write(row, labels, writer, out)
     discard(checkpoint)
-
-
-def _check_background(labels: SemanticLabels) -> None:
-    if not labels.background:
-        problem = "have no background, which class activation maps tell from the classes"
-        raise UserError(labels.folder, "classes", problem, "label points or scribbles instead")
 
 
 def _retriever(

@@ -37,6 +37,7 @@ class TagLabels:
     images: dict[int, TaggedRecord]
     classes: list[str] = field(default_factory=lambda: list(CLASSES))
     given: dict[int, list[tuple[float, ...]]] = field(default_factory=dict)
+    background: bool = True
 
     def boxes(self, image_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         rows = np.array(self.given.get(image_id, []), dtype=np.float32).reshape(-1, 5)

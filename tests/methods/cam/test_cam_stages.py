@@ -179,6 +179,7 @@ def test_labels_from_tags(made: Made) -> None:
     figures = made.label(TAG_ROW, "tags")
     described = json.loads((made.folder / "tags/labels.json").read_text())
     assert described["info"]["kind"] == "cam_tags"
+    assert described["info"]["background"] is True
     assert described["classes"] == ["background", "disc", "square"]
     assert {row["id"]: tuple(row["tags"]) for row in described["images"]} == TAGS
     pack = Pack(made.folder / "tags/maps")
@@ -230,6 +231,9 @@ def test_files_that_do_not_fit_are_one_line(made: Made, tmp_path: Path) -> None:
     other = replace(made.labels, classes=["background", "disc", "ring"])
     with pytest.raises(UserError, match=r"labels: classes: are not those of .*model"):
         made.write("wrong", other)
+    scenes = replace(made.labels, background=False)
+    with pytest.raises(UserError, match=r"labels: classes: have no background, .*; label points"):
+        write_cam_labels(TAG_ROW, made.folder / "cams", scenes, tmp_path, name="wrong")
     with pytest.raises(UserError, match=r"cams: classes: are not those of"):
         write_cam_labels(TAG_ROW, made.folder / "cams", other, tmp_path, name="wrong")
     with pytest.raises(UserError, match=r"labels: classes: are not those of"):
