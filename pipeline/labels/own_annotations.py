@@ -44,6 +44,13 @@ SHORT_NAMES = {
 }
 
 
+class _Item(NamedTuple):
+    """The record of an image, and the file of its labels, relative to their folder."""
+
+    image: Row
+    file: str
+
+
 class _Read(NamedTuple):
     given: Given
     problem: str = ""
@@ -63,19 +70,21 @@ def write_own_labels(
 
     root: the repository; images: records of the training images; classes: by pixel value; executor: where
     files are read.  An image whose file is missing or unusable stays in the set without labels, and is
-    reported.  Raises UserError when the folder of the files is missing or has one for no image; then
-    `folder` is not changed.
+    reported.  A file lies below the folder as its image does below that of the images, or in it without
+    those folders.  Raises UserError when the folder of the files is missing, has one for no image or one for
+    two; then `folder` is not changed.
     """
     source = _folder(row.path, root)
     real = os.path.realpath(source)
-    read: Callable[[Row], _Read]
+    read: Callable[[_Item], _Read]
     if isinstance(row, ScribbleFolder):
-        kind, read = "scribbles", partial(_read_strokes, real, row, classes)
+        kind, ending, read = "scribbles", ".xml", partial(_read_strokes, real, row, classes)
         made = {"source": "scribblesup", **row.model_dump(exclude={"processes", "path"})}
     else:
-        kind, read = row.kind, partial(_read_map, real, row.value_255, len(classes))
+        kind, ending, read = row.kind, ".png", partial(_read_map, real, row.value_255, len(classes))
         made = {"source": "partial_maps", "value_255": row.value_255}
-    return _write(source, kind, made, images, classes, background, read, row.processes, folder, executor)
+    items = _items(source, images, ending)
+    return _write(source, kind, made, items, classes, background, read, row.processes, folder, executor)
 
 
 def _folder(path: str, root: Path) -> Path:
@@ -91,23 +100,19 @@ def _write(
     source: Path,
     kind: str,
     made: Row,
-    images: Sequence[Row],
+    items: list[_Item],
     classes: list[str],
     background: bool,
-    read: Callable[[Row], _Read],
+    read: Callable[[_Item], _Read],
     processes: int,
     folder: Path,
     executor: Executor,
 ) -> list[str]:
-    ordered = sorted(images, key=lambda image: int(image["id"]))
-    if not any((source / _file(image, ending)).exists() for image in ordered for ending in (".xml", ".png")):
-        remedy = "its files must have the names of the training images"
-        raise UserError(source, "", "has a file for no image of the dataset", remedy)
     findings = Findings(source)
 
     def given() -> Iterator[tuple[Row, Given]]:
-        results = map_images(read, ordered, processes, "reading labels", executor)
-        for image, result in zip(ordered, results, strict=True):
+        results = map_images(read, items, processes, "reading labels", executor)
+        for (image, _), result in zip(items, results, strict=True):
             if result.problem:
                 example = f"{image['file_name']}, {result.detail}" if result.detail else image["file_name"]
                 findings.add("image", "left without labels", result.problem, example)
@@ -117,9 +122,23 @@ def _write(
     return findings.lines()
 
 
-def _file(image: Row, ending: str) -> str:
-    """The name of an image's labels: that of the image, without its folder."""
-    return PurePosixPath(image["file_name"]).stem + ending
+def _items(source: Path, images: Sequence[Row], ending: str) -> list[_Item]:
+    """The images by id, each with its file, whether it exists or not."""
+    items: list[_Item] = []
+    owners: dict[str, str] = {}
+    for image in sorted(images, key=lambda image: int(image["id"])):
+        path = PurePosixPath(image["file_name"]).with_suffix(ending)
+        file = str(path) if (source / path).exists() else path.name
+        items.append(_Item(image, file))
+        if not (source / file).exists():
+            continue
+        if owners.setdefault(file, image["file_name"]) != image["file_name"]:
+            problem = f"is the file of {owners[file]} and of {image['file_name']}"
+            raise UserError(source / file, "", problem, "put it into the folder that its image has")
+    if not owners:
+        remedy = f"its files must have the names of the training images, and end with {ending}"
+        raise UserError(source, "", "has a file for no image of the dataset", remedy)
+    return items
 
 
 def _size(image: Row) -> Size:
@@ -142,9 +161,11 @@ def _guarded(image: Row, read: Callable[[], Given]) -> _Read:
         return _nothing(image, "its labels cannot be read", str(error.strerror))
 
 
-def _read_strokes(folder: str, row: ScribbleFolder, classes: list[str], image: Row) -> _Read:
+def _read_strokes(folder: str, row: ScribbleFolder, classes: list[str], item: _Item) -> _Read:
+    image = item.image
+
     def read() -> Given:
-        strokes = strokes_of(read_inside(folder, _file(image, ".xml")), classes, _size(image))
+        strokes = strokes_of(read_inside(folder, item.file), classes, _size(image))
         marks: list[Mark] = []
         for place, (label, stroke) in enumerate(strokes):
             if row.length < 1:  # people leave corners at uneven distances
@@ -182,9 +203,11 @@ def strokes_of(data: bytes, classes: Sequence[str], size: Size) -> list[Mark]:
     return marks
 
 
-def _read_map(folder: str, value_255: str, classes: int, image: Row) -> _Read:
+def _read_map(folder: str, value_255: str, classes: int, item: _Item) -> _Read:
+    image = item.image
+
     def read() -> Given:
-        values = decode_label_png(read_inside(folder, _file(image, ".png")))
+        values = decode_label_png(read_inside(folder, item.file))
         if values.shape != _size(image):
             sizes = f"{values.shape[1]}x{values.shape[0]} and {image['width']}x{image['height']}"
             raise ImageError("its label map has another size", sizes)

@@ -118,6 +118,31 @@ def test_folders_that_cannot_be_are_refused_and_nothing_is_written(
     assert not (mine.parents[1] / "labels").exists()
 
 
+@pytest.mark.parametrize(("row", "ending"), [(SCRIBBLES, ".png"), (MAPS, ".xml")])
+def test_files_of_the_other_kind_are_files_for_no_image(
+    mine: Path, row: ScribbleFolder | PartialMapFolder, ending: str
+) -> None:
+    (mine / f"2007_1{ending}").touch()
+    with pytest.raises(UserError, match="has a file for no image of the dataset"):
+        make(mine, row)
+
+
+def test_images_of_one_name_have_files_in_their_own_folders(mine: Path) -> None:
+    root = mine.parents[1]
+    images = [
+        {**IMAGES[0], "id": key, "file_name": f"{folder}/0.jpg"} for key, folder in ((1, "a"), (2, "b"))
+    ]
+    values = np.full((20, 30), 1, np.uint8)
+    Image.fromarray(values).save(mine / "0.png")
+    with pytest.raises(UserError, match=r"0\.png: is the file of a/0\.jpg and of b/0\.jpg; put it into"):
+        write_own_labels(MAPS, root, images, CLASSES, True, root / "labels")
+    (mine / "b").mkdir()
+    Image.fromarray(values + 1).save(mine / "b" / "0.png")
+    assert write_own_labels(MAPS, root, images, CLASSES, True, root / "labels") == []
+    labels = SemanticLabels.open(root / "labels")
+    assert [labels.images[key].tags for key in (1, 2)] == [(1,), (2,)]
+
+
 def test_values_above_the_classes_are_unlabelled() -> None:
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     for value_255, code in (("unlabelled", UNLABELLED), ("void", VOID)):

@@ -137,6 +137,34 @@ def test_strokes_are_in_their_objects_and_shorter_ones_in_longer_ones(semantic: 
     assert labels.images[3].tags == (1, 2)
 
 
+def strokes(values: NDArray[np.uint8], folder: Path, background: int) -> list[NDArray[np.int64]]:
+    """The (n, 2) x, y corners of the strokes drawn on one label map, in their order."""
+    height, width = values.shape
+    about = {"classes": CLASSES, "background": True}
+    write_pack(folder / "semantic", [(1, encode_map(values))], about)
+    image = {"id": 1, "file_name": "1.jpg", "width": width, "height": height}
+    labels = make(
+        folder / "semantic", {**coco([]), "images": [image]}, **{**SCRIBBLES, "background": background}
+    )
+    return [np.array(one["stroke"]) for one in read_json(labels.folder / "labels.json")["scribbles"]]
+
+
+def test_the_background_has_strokes_in_its_largest_parts_first(tmp_path: Path) -> None:
+    """The first stroke cuts the larger part in two halves, of which each is larger than the small part."""
+    values = np.full((40, 200), 1, dtype=np.uint8)
+    values[:, :150] = 0
+    values[:, 160:164] = 0
+    first, second = strokes(values, tmp_path, 2)[:2]
+    assert first[:, 0].max() < 150
+    assert second[:, 0].max() < 150
+
+
+def test_a_stroke_of_the_background_is_half_a_diagonal_long_at_most(tmp_path: Path) -> None:
+    (stroke,) = strokes(np.zeros((20, 300), dtype=np.uint8), tmp_path, 1)
+    length = float(np.hypot(*np.diff(stroke, axis=0).T).sum())
+    assert 0.4 * np.hypot(20, 300) < length < 0.55 * np.hypot(20, 300)
+
+
 @pytest.mark.parametrize("settings", [POINTS, SCRIBBLES])
 def test_equal_settings_give_equal_bytes_whatever_the_processes_and_the_other_images(
     semantic: Path, settings: dict[str, Any]

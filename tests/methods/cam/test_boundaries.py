@@ -14,6 +14,7 @@ from pipeline.data.label_codes import UNLABELLED, VOID
 from pipeline.data.packs import Pack, encode_map, write_pack
 from pipeline.errors import UserError
 from pipeline.methods.cam.boundaries import BoundaryDetection, ConfidentImage, ConfidentImages
+from pipeline.methods.cam.pair_losses import pair_losses
 from pipeline.models.boundary import build_boundary_network
 from tests.methods.cam.tag_labels import MEAN, SIZES, boundary_settings, write_images
 
@@ -77,6 +78,21 @@ def test_it_learns_where_two_colours_meet() -> None:
         boundary = network.eval()(image[None]).sigmoid()[0]
     middle, rest = boundary[:, 3:5].amax(dim=1), boundary[:, [0, 1, 6, 7]]
     assert middle.min() > rest.max()
+
+
+def test_cells_have_the_labels_at_their_centres_and_losses_the_weights_of_their_sum() -> None:
+    torch.manual_seed(0)
+    network = build_boundary_network(boundary_settings()).train()
+    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
+    at_centres = torch.randint(0, 2, (8, 8), dtype=torch.uint8)
+    labels = torch.full((32, 32), UNLABELLED, dtype=torch.uint8)
+    labels[2::4, 2::4] = at_centres  # the network's stride is 4
+    found = BoundaryDetection(network, 3.0).losses([ConfidentImage(image, labels, 1)], 0)
+    wanted = pair_losses(network(image[None]).sigmoid(), at_centres[None], 3.0)
+    assert min(wanted.background, wanted.foreground, wanted.different) > 0
+    torch.testing.assert_close(found["background"], wanted.background / 4)
+    torch.testing.assert_close(found["foreground"], wanted.foreground / 4)
+    torch.testing.assert_close(found["different"], wanted.different / 2)
 
 
 def test_last_cells_without_a_centre_have_no_label() -> None:

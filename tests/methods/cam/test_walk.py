@@ -7,6 +7,7 @@ import torch
 from pipeline import params
 from pipeline.methods.cam.walk import boundary_maps, spread
 from pipeline.models.boundary import build_boundary_network
+from pipeline.priors.affinity import random_walk
 from tests.methods.cam.tag_labels import boundary_settings
 
 WALK = params.Walk(radius=3.0, power=10.0, squarings=6, mirror=True, batch_size=2, threads=1)
@@ -34,6 +35,15 @@ def test_an_image_is_divided_by_the_greatest_value_of_all_its_classes() -> None:
     maps[0, :, :6], maps[1, :, 7:] = 0.8, 0.2
     made = spread([maps], divided(), WALK, (8, 12))[0]
     torch.testing.assert_close(made.amax(dim=(1, 2)), torch.tensor([1.0, 0.25]))
+
+
+def test_maps_are_multiplied_by_what_is_no_boundary_before_they_walk() -> None:
+    maps = torch.ones(1, 2, 3)
+    boundaries = torch.tensor([[[0.0, 0.25, 0.5], [0.0, 0.25, 0.5]]])
+    still = WALK.model_copy(update={"squarings": 0})
+    walked = random_walk(1 - boundaries[:, None], boundaries, still.radius, still.power, still.squarings)[0]
+    assert not torch.allclose(walked, random_walk(maps[None], boundaries, 3.0, 10.0, 0)[0])
+    torch.testing.assert_close(spread([maps], boundaries, still, (2, 3))[0], walked / walked.max())
 
 
 def test_images_of_a_batch_have_classes_of_their_own() -> None:
