@@ -1,6 +1,6 @@
-"""Over-segmentation on bsds-mini: CPU seconds per image (481 x 321, one thread), and the table of scores.
+"""Over-segmentation on bsds-mini (481 x 321, one thread): the table of scores, and CPU time against higra's.
 
-Run with `-s` to see the table; see benchmarks/README.md.
+Run with `-s` to see them; see benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -41,20 +41,21 @@ DETECTORS: dict[str, Callable[[np.ndarray], ContourMap]] = {
     "built-in": lambda image: built_in(image, 0.0),
     "built-in, spectral": lambda image: built_in(image, 0.2),
 }
-ROWS: list[tuple[str, dict[str, Any], float]] = [  # the most seconds
-    ("gradient", ORIENTED, 1.0),
-    ("gradient", AREA, 1.0),
-    ("built-in", ORIENTED, 1.0),
-    ("built-in", VOLUME, 1.0),
-    ("built-in, spectral", ORIENTED, 1.0),
-    ("built-in, spectral", VOLUME, 1.0),
-    ("learnt", MEAN_BOUNDARY, 1.0),
-    ("learnt", VOLUME, 1.0),
+ROWS: list[tuple[str, dict[str, Any]]] = [
+    ("gradient", ORIENTED),
+    ("gradient", AREA),
+    ("built-in", ORIENTED),
+    ("built-in", VOLUME),
+    ("built-in, spectral", ORIENTED),
+    ("built-in, spectral", VOLUME),
+    ("learnt", MEAN_BOUNDARY),
+    ("learnt", VOLUME),
 ]
 
 
-@pytest.mark.parametrize(("detector", "kind", "most"), ROWS)
-def test_seconds_and_scores(detector: str, kind: dict[str, Any], most: float) -> None:
+@pytest.mark.parametrize(("detector", "kind"), ROWS)
+def test_scores(detector: str, kind: dict[str, Any]) -> None:
+    """Prints them, with the seconds per image."""
     cv2.setNumThreads(1)
     spent = 0.0
     if detector == "learnt":
@@ -66,7 +67,6 @@ def test_seconds_and_scores(detector: str, kind: dict[str, Any], most: float) ->
     trees, _ = _timed(lambda: [build_hierarchy(each, rule) for each in contours])
     seconds = (spent + trees) / len(contours)
     print(f"\n{detector}, {kind['kind']}: {_row(summary(FOLDER, contours, kind))}, {seconds:.2f} s")
-    assert seconds < most
 
 
 @pytest.mark.parametrize(("kind", "most"), [(MEAN_BOUNDARY, 1.4), (ORIENTED, 2.0), (VOLUME, 1.0)])

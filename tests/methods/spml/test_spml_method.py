@@ -56,6 +56,32 @@ def test_losses_carry_their_names_and_weights(folder):
     assert losses["metric_segments"] > 9
 
 
+@pytest.mark.parametrize(
+    ("change", "terms"),
+    [
+        ({"joint_weight": 0.5}, {"similarity", "affinity"}),
+        ({"color_features": False}, {"similarity", "affinity"}),
+        ({"affinity_threshold": -1.0}, {"affinity"}),
+        ({"similarity_location": False}, {"similarity"}),
+        ({"grid": 2}, {"similarity", "affinity"}),
+        ({"iterations": 0}, {"similarity", "affinity"}),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_setting_changes_the_terms_that_it_is_for(folder, change, terms):
+    """And no other one: each dot of a class is one labelled segment, whatever the clusters."""
+    settings = semantic_settings.densepose(similarity_location=True)
+    samples = batch(folder)
+    before, after = (made(each).losses(samples, 0) for each in (settings, settings.model_copy(update=change)))
+    names = {"annotation", "similarity", "affinity"}
+    changed = {
+        name
+        for name in names
+        if after[f"loss_{name}"].item() != pytest.approx(before[f"loss_{name}"].item(), rel=1e-6)
+    }
+    assert changed == terms
+
+
 def test_the_classifier_s_loss_has_the_annotation_s_weight(folder):
     settings = semantic_settings.spml(dropout=0.0)
     samples = batch(folder)

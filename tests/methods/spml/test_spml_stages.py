@@ -36,6 +36,7 @@ from pipeline.methods.spml.stage import (
 )
 from pipeline.models.backbones import build_backbone
 from pipeline.models.pixel_embedding import PixelClassifier
+from pipeline.priors.crf import inference as crf
 from pipeline.priors.crf.inference import dense_crf
 from pipeline.weights import save_tensors
 from tests import semantic_settings
@@ -271,6 +272,24 @@ def test_points_are_spread_as_the_recipe_says(made: Made) -> None:
         scores = labeler.from_classifier(pixels, made.labels("points").partial_map(index)).numpy()
         expected = label_map(dense_crf(pixels, as_probabilities(scores), POINTS.dense_crf))
         np.testing.assert_array_equal(made.labels("spread").partial_map(index), expected)
+
+
+def test_retrieved_scores_are_divided_as_the_row_says(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the right the tagged class leads by its own maximum, and would not with a floor of a half."""
+
+    def scores(self: Retriever, pixels: np.ndarray, memory: Memory) -> torch.Tensor:
+        found = torch.zeros(len(CLASSES), *pixels.shape[:2])
+        found[0, :, :32], found[1:, :, :32] = 0.4, 0.05
+        found[0, :, 32:], found[1:, :, 32:] = 0.3, 0.28
+        return found
+
+    monkeypatch.setattr(Retriever, "scores", scores)
+    monkeypatch.setattr(crf, "dense_crf", lambda pixels, probabilities, settings: probabilities)
+    made.spread_cams("divided")
+    for index in (1, 2):
+        values = made.labels("divided").partial_map(index)
+        assert (values[:, 36:] == 2 - index % 2).all()
+        assert (values[:, :28] == 0).all()
 
 
 def test_segments_are_spread_as_the_recipe_says(made: Made) -> None:
