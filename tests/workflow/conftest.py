@@ -9,6 +9,7 @@ import pytest
 from pipeline.params import Params
 from pipeline.params_file import load_params
 from pipeline.workflow.dag import Dag, read_dag
+from tests.workflow.repository import copy_pipeline
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,8 @@ def params(root: Path) -> Params:
 @pytest.fixture(scope="session")
 def dag(root: Path) -> Dag:
     return read_dag(root)
+
+
+@pytest.fixture
+def repository(root: Path, tmp_path: Path) -> Path:
+    return copy_pipeline(root, tmp_path)

@@ -6,8 +6,10 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+from pipeline.workflow.dag import Dag
 from tests import semantic_settings
 from tests.methods.cam.tag_labels import CONFIDENT, cams_row, refined_row
 
@@ -270,3 +272,8 @@ def _spml_rows() -> dict[str, dict[str, dict[str, object]]]:
             }
         },
     }
+
+
+def with_dep(dag: Dag, stage: str, dep: str) -> Dag:
+    """The graph in which `stage` depends on the file `dep`, too."""
+    return {**dag, stage: replace(dag[stage], deps=(*dag[stage].deps, dep))}

@@ -17,16 +17,10 @@ from tests.workflow.repository import (
     add_semantic,
     add_split_list,
     add_weight_file,
-    copy_pipeline,
     drop_semantic,
     edit,
     import_from,
 )
-
-
-@pytest.fixture
-def repository(root: Path, tmp_path: Path) -> Path:
-    return copy_pipeline(root, tmp_path)
 
 
 def use_folder(repository: Path, **changes: str) -> None:
