@@ -211,6 +211,10 @@ class Params(Section):
         """All label sets that an embedding spreads."""
         return {name: row for table in SPREAD_TABLES for name, row in getattr(self, table).items()}
 
+    def spread_table(self, name: str) -> str:
+        """The table of a label set that an embedding spreads: its stage in dvc.yaml has the same name."""
+        return next(table for table in SPREAD_TABLES if name in getattr(self, table))
+
     @property
     def semantic_trained(self) -> dict[str, ClassifierRun | SemanticRun]:
         """All rows of the comparison in the semantic task, in the order of params.yaml."""

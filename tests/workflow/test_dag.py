@@ -277,8 +277,7 @@ def test_no_result_depends_on_where_it_is_calculated(root: Path) -> None:
     [
         *("baseline", "import_coco", "import_cityscapes", "import_voc", "import_maps", "import_densepose"),
         *("paint", "weak_labels", "own_labels", "segments", "refined_cams", "cam_labels"),
-        *("spread_labels", "spread_segment_labels", "spread_cam_labels", "retrieved_labels"),
-        "predict_semantic",
+        *("grown_labels", "score_labels", "spread", "predict_semantic"),
     ],
 )
 def test_stages_of_images_pass_the_executor(root: Path, stage: str) -> None:

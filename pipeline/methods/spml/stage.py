@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,66 +79,114 @@ class _Images:
             yield _Scored(image_id, pixels, scores, labels)
 
 
-def spread_labels(
-    row: params.SpreadLabels,
-    model: Path,
-    store: ImageStore,
-    labels: SemanticLabels,
-    out: Path,
-    *,
-    device: torch.device,
-    executor: params.Executor,
-    checkpoint: Path,
-    key: str,
-    name: str,
-) -> None:
-    """Write the label set `out` of pseudo-labels for points, scribbles or boxes (SPML's release).
+@dataclass(frozen=True)
+class Spreading:
+    """What every stage of pseudo-labels works on, and where it writes.
 
-    What the classifier beside the embedding says of an image's own classes, walked, and a dense CRF; void
-    pixels of `labels` stay void.  model: folder of the trained SPML; checkpoint: a folder for this work
+    model: folder of the trained SPML; labels: what people gave, a label set of the images in `store`; out:
+    folder of the label set to write; executor: where the dense CRF runs; checkpoint: a folder for this work
     alone, from which one that was killed goes on to the same bytes, as long as `key` (a hash of all that
-    matters) is the same.  Raises UserError for files that do not fit each other.
+    matters) is the same; name: the row's.
     """
-    networks, description = load_semantic(model, device)
-    check_classes(labels, description.classes, model)
-    check_images(labels, store)
-    labeler = PseudoLabeler(networks, row.walk, row.windows, len(labels.classes))
+
+    model: Path
+    store: ImageStore
+    labels: SemanticLabels
+    out: Path
+    device: torch.device
+    executor: params.Executor
+    checkpoint: Path
+    key: str
+    name: str
+
+    def networks(self, folder: Path) -> tuple[ClassifiedEmbedding, Description]:
+        """The networks in `folder`.  Raises UserError if they do not fit the labels, or those the images."""
+        networks, description = load_semantic(folder, self.device)
+        check_classes(self.labels, description.classes, folder)
+        check_images(self.labels, self.store)
+        return networks, description
+
+    @contextmanager
+    def begun(self, row: params.SpreadRow) -> Iterator[None]:
+        """Hold the resume points for this process; they are gone when the work is done."""
+        with only_process(self.checkpoint, self.name, "spreading these labels"), reproducible(row.threads):
+            yield
+        discard(self.checkpoint)
+
+    def writer(self, part: str = "") -> PackWriter:
+        """Of one part of the work, an array per image, with what an earlier process left."""
+        return PackWriter(self.labels.images, self.checkpoint / part, self.key)
+
+    def smooth(
+        self,
+        row: params.SpreadRow,
+        writer: PackWriter,
+        scores_of: ScoresOf,
+        what: str,
+        kept: SemanticLabels | None = None,
+    ) -> None:
+        """Give `writer` the label maps that a dense CRF makes of the scores of all images that it lacks.
+
+        kept: labels whose void pixels stay void.
+        """
+        images = _Images(self.model, self.store, writer.remaining, scores_of, kept)
+        title = f"{what} {self.name}"
+        made = smooth_scenes(_label, images, row.dense_crf, row.processes, title, self.executor, self.device)
+        for image_id, data in made:
+            writer.add(image_id, data)
+
+    def write(self, row: params.SpreadRow, writer: PackWriter) -> None:
+        """labels.json, without what makes no difference to the labels, and maps/."""
+        made, labels = row.model_dump(mode="json", exclude={"processes"}), self.labels
+        info: dict[str, Any] = {"kind": "spread", "background": labels.background, "made": made}
+        images = [asdict(image) for image in labels.images.values()]
+        content = {"info": info, "classes": list(labels.classes), "images": images}
+        with replacing_folder(self.out) as temporary:
+            writer.finish(temporary / "maps", {"classes": list(labels.classes)})
+            write_json(temporary / "labels.json", content, indent=None)
+
+
+def spread(row: params.SpreadRow, beside: Path | None, work: Spreading) -> None:
+    """Write the label set of pseudo-labels that `row` asks for, as SPML's release makes them.
+
+    beside: what its kind reads beside model, images and labels: the pack of regions or of class activation
+    maps, the folder of a classifier, or None.  Raises UserError for files that do not fit each other.
+    """
+    match row:
+        case params.SpreadLabels():
+            _spread_given(row, work)
+        case params.SpreadSegmentLabels():
+            assert beside is not None
+            _spread_segments(row, beside, work)
+        case params.SpreadCamLabels():
+            assert beside is not None
+            _spread_cams(row, beside, work)
+        case params.RetrievedLabels():
+            assert beside is not None
+            _retrieve(row, beside, work)
+
+
+def _spread_given(row: params.SpreadLabels, work: Spreading) -> None:
+    """Of points, scribbles or boxes: what the classifier beside the embedding says of an image's own classes,
+    walked, and a dense CRF; void pixels of the labels stay void."""
+    networks, _ = work.networks(work.model)
+    labeler = PseudoLabeler(networks, row.walk, row.windows, len(work.labels.classes))
 
     def scores_of(image_id: int, pixels: Pixels) -> Tensor:
-        return labeler.from_classifier(pixels, labels.partial_map(image_id))
+        return labeler.from_classifier(pixels, work.labels.partial_map(image_id))
 
-    with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
-        writer = PackWriter(labels.images, checkpoint, key)
-        images = _Images(model, store, writer.remaining, scores_of, labels)
-        _smooth(row, images, writer, executor, device, f"labels {name}")
-        _write(row, labels, writer, out)
-    discard(checkpoint)
+    with work.begun(row):
+        writer = work.writer()
+        work.smooth(row, writer, scores_of, "labels", work.labels)
+        work.write(row, writer)
 
 
-def spread_segment_labels(
-    row: params.SpreadSegmentLabels,
-    model: Path,
-    store: ImageStore,
-    labels: SemanticLabels,
-    regions: Path,
-    out: Path,
-    *,
-    device: torch.device,
-    executor: params.Executor,
-    checkpoint: Path,
-    key: str,
-    name: str,
-) -> None:
-    """Write the label set `out` of pseudo-labels for DensePose's points (SPML's release).
-
-    The classes of the nearest labelled segments of the same image, walked, and a dense CRF; void pixels of
-    `labels` stay void.  regions: pack of the over-segmentation; the rest as for `spread_labels`.
-    """
-    networks, description = load_semantic(model, device)
-    check_classes(labels, description.classes, model)
-    check_images(labels, store)
+def _spread_segments(row: params.SpreadSegmentLabels, regions: Path, work: Spreading) -> None:
+    """Of DensePose's points: the classes of the nearest labelled segments of the same image, walked, and a
+    dense CRF; void pixels of the labels stay void.  regions: pack of the over-segmentation."""
+    networks, _ = work.networks(work.model)
     cut = Pack(regions)
-    labeler = PseudoLabeler(networks, row.walk, row.windows, len(labels.classes))
+    labeler = PseudoLabeler(networks, row.walk, row.windows, len(work.labels.classes))
     clustering = Clustering((row.grid, row.grid), row.iterations)
 
     def scores_of(image_id: int, pixels: Pixels) -> Tensor:
@@ -145,43 +194,22 @@ def spread_segment_labels(
         if own.shape != pixels.shape[:2]:
             problem = "its map of regions is not of the image's size"
             raise UserError(cut.folder, f"image {image_id}", problem, "run `dvc repro` to make both anew")
-        return labeler.from_segments(pixels, labels.partial_map(image_id), own, clustering)
+        return labeler.from_segments(pixels, work.labels.partial_map(image_id), own, clustering)
 
-    with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
-        writer = PackWriter(labels.images, checkpoint, key)
-        images = _Images(model, store, writer.remaining, scores_of, labels)
-        _smooth(row, images, writer, executor, device, f"labels {name}")
-        _write(row, labels, writer, out)
-    discard(checkpoint)
+    with work.begun(row):
+        writer = work.writer()
+        work.smooth(row, writer, scores_of, "labels", work.labels)
+        work.write(row, writer)
 
 
-def spread_cam_labels(
-    row: params.SpreadCamLabels,
-    model: Path,
-    store: ImageStore,
-    labels: SemanticLabels,
-    cams: Path,
-    out: Path,
-    *,
-    device: torch.device,
-    executor: params.Executor,
-    checkpoint: Path,
-    key: str,
-    name: str,
-) -> None:
-    """Write the label set `out` of pseudo-labels for tags (SPML's release), in three parts.
-
-    Class activation maps, walked, and a dense CRF; a memory of all images' segments with the labels that
-    this gave; each image's classes by its nearest segments in there, and a dense CRF.  labels: the tags;
-    cams: pack of their maps; the rest as for `spread_labels`.  Each of the parts goes on after a kill.
-    """
-    networks, description = load_semantic(model, device)
-    check_classes(labels, description.classes, model)
-    check_images(labels, store)
+def _spread_cams(row: params.SpreadCamLabels, cams: Path, work: Spreading) -> None:
+    """Of tags: class activation maps, walked, and a dense CRF; then as `_retrieve` by the labels that this
+    gave.  cams: pack of the maps."""
+    networks, description = work.networks(work.model)
+    labels = work.labels
     check_background(labels)
     maps, classes = open_maps(cams, labels), len(labels.classes)
     labeler = PseudoLabeler(networks, row.walk, row.windows, classes)
-    retriever = _retriever(networks, description, row.windows, row.retrieval)
 
     def walked(image_id: int, pixels: Pixels) -> Tensor:
         image = labels.images[image_id]
@@ -192,69 +220,51 @@ def spread_cam_labels(
             return scores
         return labeler.from_cams(pixels, own, image.tags)
 
-    with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
-        first = checkpoint / "walked"
-        writer = PackWriter(labels.images, first, key)
-        images = _Images(model, store, writer.remaining, walked, None)
-        _smooth(row, images, writer, executor, device, f"walks of {name}")
-        writer.finish(first, {"classes": list(labels.classes)})
-        writer = PackWriter(labels.images, checkpoint / "memory", key)
-        memory = _memory(retriever, store, Pack(first), writer, device, f"spread_cam_labels.{name}")
-        writer = PackWriter(labels.images, checkpoint / "retrieved", key)
-        images = _Images(model, store, writer.remaining, _retrieved(retriever, memory, labels), None)
-        _smooth(row, images, writer, executor, device, f"labels {name}")
-        _write(row, labels, writer, out)
-    discard(checkpoint)
+    with work.begun(row):
+        writer = work.writer("first")
+        work.smooth(row, writer, walked, "walks of")
+        retriever = _retriever(networks, description, row.windows, row.retrieval)
+        _by_nearest(row, writer, retriever, work, f"spread_cam_labels.{work.name}")
 
 
-def retrieved_labels(
-    row: params.RetrievedLabels,
-    model: Path,
-    classifier: Path,
-    store: ImageStore,
-    labels: SemanticLabels,
-    out: Path,
-    *,
-    device: torch.device,
-    executor: params.Executor,
-    checkpoint: Path,
-    key: str,
-    name: str,
-) -> None:
-    """Write the label set `out` of the second round of pseudo-labels for tags (SPML's release).
-
-    A memory of all images' segments with the labels that a classifier on the first round's pseudo-labels
-    gives them; each image's classes by its nearest segments in there, and a dense CRF.  classifier: its
-    folder; labels: the tags; the rest as for `spread_cam_labels`.
-    """
-    networks, description = load_semantic(model, device)
-    classified, other = load_semantic(classifier, device)
-    for folder, classes in ((model, description.classes), (classifier, other.classes)):
-        check_classes(labels, classes, folder)
-    check_images(labels, store)
+def _retrieve(row: params.RetrievedLabels, classifier: Path, work: Spreading) -> None:
+    """The second round for tags: what a classifier on the first round's pseudo-labels says gives the labels
+    of the memory.  classifier: its folder."""
+    networks, description = work.networks(work.model)
+    classified, _ = work.networks(classifier)
+    labels = work.labels
     check_background(labels)
     labeler = PseudoLabeler(classified, row.walk, row.inference, len(labels.classes))
-    retriever = _retriever(networks, description, row.inference, row.retrieval)
 
-    with only_process(checkpoint, name, "spreading these labels"), reproducible(row.threads):
-        first = checkpoint / "classified"
-        writer = PackWriter(labels.images, first, key)
+    with work.begun(row):
+        writer = work.writer("first")
         left, total = writer.remaining, len(labels.images)
-        with Progress(f"classes of {name}", total, "images", total - len(left)) as progress:
+        with Progress(f"classes of {work.name}", total, "images", total - len(left)) as progress:
             for image_id in left:
                 tags = labels.images[image_id].tags
-                scores = labeler.from_second_classifier(store.read(image_id), tags).cpu().numpy()
+                scores = labeler.from_second_classifier(work.store.read(image_id), tags).cpu().numpy()
                 check_finite(scores, classifier, image_id)
                 writer.add(image_id, encode_map(label_map(scores)))
                 progress.advance()
-        writer.finish(first, {"classes": list(labels.classes)})
-        writer = PackWriter(labels.images, checkpoint / "memory", key)
-        memory = _memory(retriever, store, Pack(first), writer, device, f"retrieved_labels.{name}")
-        writer = PackWriter(labels.images, checkpoint / "retrieved", key)
-        images = _Images(model, store, writer.remaining, _retrieved(retriever, memory, labels), None)
-        _smooth(row, images, writer, executor, device, f"labels {name}")
-        _write(row, labels, writer, out)
-    discard(checkpoint)
+        retriever = _retriever(networks, description, row.inference, row.retrieval)
+        _by_nearest(row, writer, retriever, work, f"retrieved_labels.{work.name}")
+
+
+def _by_nearest(
+    row: params.SpreadCamLabels | params.RetrievedLabels,
+    first: PackWriter,
+    retriever: Retriever,
+    work: Spreading,
+    title: str,
+) -> None:
+    """A memory of all images' segments with the labels in `first`; each image's classes by its nearest
+    segments in there, and a dense CRF.  title: the row's TABLE.NAME."""
+    folder = work.checkpoint / "first"
+    first.finish(folder, {"classes": list(work.labels.classes)})
+    memory = _memory(retriever, work.store, Pack(folder), work.writer("memory"), work.device, title)
+    writer = work.writer("retrieved")
+    work.smooth(row, writer, _retrieved(retriever, memory, work.labels), "labels")
+    work.write(row, writer)
 
 
 def _retriever(
@@ -313,19 +323,6 @@ def _decoded(data: bytes, device: torch.device) -> Memory:
     return Memory(torch.from_numpy(prototypes).to(device), torch.from_numpy(labels).to(device).long())
 
 
-def _smooth(
-    row: params.SpreadRow,
-    images: _Images,
-    writer: PackWriter,
-    executor: params.Executor,
-    device: torch.device,
-    what: str,
-) -> None:
-    made = smooth_scenes(_label, images, row.dense_crf, row.processes, what, executor, device)
-    for image_id, data in made:
-        writer.add(image_id, data)
-
-
 def _label(image: _Scored, smooth: NDArray[np.float32]) -> tuple[int, bytes]:
     """The label map after a dense CRF.  An image without any score has no labels."""
     nothing = np.full(image.pixels.shape[:2], UNLABELLED, np.uint8)
@@ -338,14 +335,3 @@ def as_probabilities(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     total = scores.sum(axis=0, keepdims=True)
     shares = np.divide(scores, total, out=np.full_like(scores, 1 / len(scores)), where=total > 0)
     return np.asarray(shares, np.float32)
-
-
-def _write(row: params.SpreadRow, labels: SemanticLabels, writer: PackWriter, out: Path) -> None:
-    """labels.json, without what makes no difference to the labels, and maps/."""
-    made = row.model_dump(mode="json", exclude={"processes"})
-    info: dict[str, Any] = {"kind": "spread", "background": labels.background, "made": made}
-    images = [asdict(image) for image in labels.images.values()]
-    content = {"info": info, "classes": list(labels.classes), "images": images}
-    with replacing_folder(out) as temporary:
-        writer.finish(temporary / "maps", {"classes": list(labels.classes)})
-        write_json(temporary / "labels.json", content, indent=None)

@@ -17,12 +17,7 @@ from pipeline.engine.parallel import HERE
 from pipeline.files import write_json
 from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.methods.semantic.stage import predict_label_maps, train_semantic
-from pipeline.methods.spml.stage import (
-    retrieved_labels,
-    spread_cam_labels,
-    spread_labels,
-    spread_segment_labels,
-)
+from pipeline.methods.spml.stage import Spreading, spread
 from pipeline.models.backbones import build_backbone
 from pipeline.weights import save_tensors
 from tests import semantic_settings
@@ -134,63 +129,30 @@ class Made:
         self.train(out, semantic_settings.classifier({"steps": 4, "batch_size": 2}), "spread")
 
     def spread(self, out: str = "spread") -> None:
-        spread_labels(
-            POINTS,
-            self.folder / "embedding",
-            self.store,
-            self.labels("points"),
-            self.folder / out,
-            device=CPU,
-            executor=HERE,
-            checkpoint=self.folder / "checkpoint-spread",
-            key="key",
-            name="spread",
-        )
+        self._make(POINTS, None, "points", "spread", out)
 
     def spread_cams(self, out: str = "spread_cams") -> None:
-        spread_cam_labels(
-            TAGS,
-            self.folder / "embedding",
-            self.store,
-            self.labels("tags"),
-            self.folder / "cams",
-            self.folder / out,
-            device=CPU,
-            executor=HERE,
-            checkpoint=self.folder / "checkpoint-spread-cams",
-            key="key",
-            name="spread_cams",
-        )
+        self._make(TAGS, self.folder / "cams", "tags", "spread-cams", out)
 
     def spread_segments(self, out: str = "spread_segments") -> None:
-        spread_segment_labels(
-            SEGMENTS,
-            self.folder / "embedding",
-            self.store,
-            self.labels("points"),
-            self.folder / "regions",
-            self.folder / out,
-            device=CPU,
-            executor=HERE,
-            checkpoint=self.folder / "checkpoint-spread-segments",
-            key="key",
-            name="spread_segments",
-        )
+        self._make(SEGMENTS, self.folder / "regions", "points", "spread-segments", out)
 
     def retrieve(self, out: str = "retrieved") -> None:
-        retrieved_labels(
-            SECOND,
+        self._make(SECOND, self.folder / "classifier", "tags", "retrieved", out)
+
+    def _make(self, row: params.SpreadRow, beside: Path | None, labels: str, name: str, out: str) -> None:
+        work = Spreading(
             self.folder / "embedding",
-            self.folder / "classifier",
             self.store,
-            self.labels("tags"),
+            self.labels(labels),
             self.folder / out,
             device=CPU,
             executor=HERE,
-            checkpoint=self.folder / "checkpoint-retrieved",
+            checkpoint=self.folder / f"checkpoint-{name}",
             key="key",
-            name="retrieved",
+            name=name.replace("-", "_"),
         )
+        spread(row, beside, work)
 
     def predict(self, out: str = "predictions") -> None:
         predict_label_maps(
