@@ -12,17 +12,16 @@ from made_up import make_data, make_row
 
 from pipeline.report.data import Scene, Shape
 from pipeline.report.gallery import (
-    LONG_SIDE,
     count_objects,
     data_uri,
     errors_overlay,
     flatten,
     objects_overlay,
-    panel_size,
     row_note,
     shown_image,
 )
 from pipeline.report.palette import FALSE_ALARM, HIT, MISS
+from pipeline.report.panels import LONG_SIDE, panel_size
 
 SIZE = 12
 
