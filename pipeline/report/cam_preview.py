@@ -6,8 +6,10 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -49,7 +51,7 @@ class CamScene:
     def height(self) -> float:
         """Inches of the panels."""
         rows, columns = self.image.shape[:2]
-        return SIDE * min(rows / columns, TALLEST)
+        return float(SIDE * min(rows / columns, TALLEST))
 
     @property
     def lines(self) -> int:
@@ -73,29 +75,37 @@ def cam_preview(scenes: Sequence[CamScene], classes: Sequence[str]) -> bytes:
         top = total
         for place, scene in enumerate(scenes):
             top -= TITLE + scene.height
-            titles = _TITLES if place == 0 else ("", "")
-            pictures = (scene.image, overlay(scene, shades), painted(scene.labels, shades))
-            for column, (title, picture) in enumerate(
-                zip((shorten(scene.file_name, 24), *titles), pictures, strict=True)
-            ):
-                left = column * (SIDE + BETWEEN)
-                axes = figure.add_axes(
-                    (left / WIDTH, top / total, SIDE / WIDTH, scene.height / total), anchor="SW"
-                )
-                axes.imshow(picture, interpolation="nearest")
-                axes.set_title(title, fontsize=8.5, pad=3)
-                axes.set_axis_off()
-            _legend(figure, top / total, [(classes[tag], tuple(shades[tag])) for tag in scene.tags])
+            _panels(figure, top / total, scene, shades, titled=place == 0)
+            _legend(figure, top / total, [(classes[tag], to_hex(shades[tag])) for tag in scene.tags])
             top -= scene.lines * LINE + APART
         codes = np.unique(np.concatenate([np.unique(scene.labels) for scene in scenes]))
-        names = [(name, (grey,) * 3) for code, (name, grey) in CODES.items() if code in codes]
+        names = [(name, str(grey)) for code, (name, grey) in CODES.items() if code in codes]
         _legend(figure, top / total, names)
         with Image.open(io.BytesIO(png(figure))) as drawn:
             return indexed_png(np.asarray(drawn.convert("RGB")))
 
 
-def _legend(figure: Figure, top: float, names: Sequence[tuple[str, tuple[float, ...]]]) -> None:
-    """Colours and their names, from the left, below `top` (a share of the figure's height)."""
+def _panels(
+    figure: Figure, bottom: float, scene: CamScene, shades: NDArray[np.floating], *, titled: bool
+) -> None:
+    """The three pictures of a row, above `bottom` (a share of the figure's height)."""
+    pictures: tuple[NDArray[Any], ...] = (
+        scene.image,
+        overlay(scene, shades),
+        painted(scene.labels, shades),
+    )
+    names = (shorten(scene.file_name, 24), *(_TITLES if titled else ("", "")))
+    width, height = SIDE / WIDTH, scene.height / figure.get_figheight()
+    for column, (name, picture) in enumerate(zip(names, pictures, strict=True)):
+        left = column * (SIDE + BETWEEN) / WIDTH
+        axes = figure.add_axes((left, bottom, width, height), anchor="SW")
+        axes.imshow(picture, interpolation="nearest")
+        axes.set_title(name, fontsize=8.5, pad=3)
+        axes.set_axis_off()
+
+
+def _legend(figure: Figure, top: float, names: Sequence[tuple[str, str]]) -> None:
+    """Names and their colours, from the left, below `top` (a share of the figure's height)."""
     if names:
         figure.legend(
             handles=[

@@ -61,7 +61,7 @@ def _scene(store: ImageStore, cams: Pack, maps: Pack, row: dict[str, Any]) -> Ca
         file_name=row["file_name"],
         image=np.asarray(_resized(image, size, cv2.INTER_AREA), np.uint8),
         tags=tags,
-        maps=np.stack([_resized(np.float32(one), size, cv2.INTER_LINEAR) for one in scores]),
+        maps=np.stack([_resized(one.astype(np.float32), size, cv2.INTER_LINEAR) for one in scores]),
         labels=np.asarray(_resized(labels, size, cv2.INTER_NEAREST), np.uint8),
     )
 

@@ -34,13 +34,13 @@ def _of_segments(layout: Layout, settings: params.Params, name: str) -> PriorPre
 
 def _of_cams(layout: Layout, settings: params.Params, name: str) -> PriorPreview:
     figures = read_json(layout.preview_figures("cams", name))
-    share = percentage(figures["labelled"])
+    images, labelled = f"{figures['images']:,}", percentage(figures["labelled"])
     return PriorPreview(
         kind="cams",
         name=name,
         stage=f"{'tag_cam_labels' if name in settings.tag_cam_labels else 'box_cam_labels'}@{name}",
-        text=f"{labels_text(settings.cam_labels[name])} Of the pixels of {figures['images']:,} training images,"
-        f" {share} have a label.",
+        text=f"{labels_text(settings.cam_labels[name])} {labelled} of the pixels of {images} training images"
+        " have a label.",
         png=_png(layout, "cams", name),
     )
 
@@ -95,9 +95,9 @@ def labels_text(row: params.CamLabels) -> str:
     source = f"From the class activation maps “{row.cams}” of the tags “{row.labels}”"
     if isinstance(row, params.BoxCamLabels):
         return (
-            f"{source} and the boxes “{row.boxes}”. A pixel has the class of its box where the map, rescaled to"
-            f" 0 to 1 in the box, is above {row.threshold:g}; the rest of the box is unlabelled, what no box"
-            " covers is background."
+            f"{source} and the boxes “{row.boxes}”. A pixel has the class of its box where the map, rescaled"
+            f" to 0 to 1 in the box, is above {row.threshold:g}; the rest of the box is unlabelled, and all"
+            " pixels outside of boxes are background."
         )
     match row.background:
         case params.PowerBackground(alpha=alpha):

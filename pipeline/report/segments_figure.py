@@ -42,7 +42,7 @@ def segments_figure(scenes: Sequence[Segmented], columns: int = COLUMNS) -> byte
 
 def with_borders(image: NDArray[np.uint8], ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """(h, w, 3) RGB at the size of a panel, with a line a pixel wide between regions."""
-    height, width = panel_size(*ids.shape, LONG_SIDE)
+    height, width = panel_size(ids.shape[0], ids.shape[1], LONG_SIDE)
     enlarges = height > ids.shape[0]
     smoothing = cv2.INTER_NEAREST if enlarges else cv2.INTER_AREA
     picture = cv2.resize(image, (width, height), interpolation=smoothing)

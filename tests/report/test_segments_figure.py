@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.report.gallery import LONG_SIDE
-from pipeline.report.segments_figure import BORDER, GAP, Segmented, segments_figure, with_borders
+from pipeline.report.segments_figure import BORDER, GAP, LONG_SIDE, Segmented, segments_figure, with_borders
 
 
 def scene(height: int, width: int) -> Segmented:
