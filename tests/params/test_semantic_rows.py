@@ -103,7 +103,7 @@ def test_label_sources_lead_to_what_people_gave(content: dict[str, Any], tmp_pat
         ("grown_labels.grown", {"labels": "tags"}, "tags holds tags, which are no label maps"),
         ("grown_labels.grown", {"labels": "grown_too"}, "labels: 'grown_too' is not defined"),
         ("grown_labels.grown", {"segments": "other"}, "segments: 'other' is not defined"),
-        ("semantic_runs.all_pixels", {"prediction": "other"}, "all_pixels.prediction: 'other' is not defined"),
+        ("semantic_runs.all_pixels", {"prediction": "other"}, "prediction: 'other' is not defined"),
         ("classifiers.spml_tags", {"prediction": "other"}, "spml_tags.prediction: 'other' is not defined"),
         ("semantic_predict.one_scale", {"crop": 50}, "semantic_predict.one_scale.crop"),
         (
