@@ -62,6 +62,7 @@ ROWS = {
     "embeddings": ("embed_tag", "embed_point"),
     "spread_labels": ("spread_point",),
     "classifiers": ("spml_point",),
+    "semantic_runs": ("semantic_oracle",),
 }
 SCORED = ("cam_tags", "grown_point", "spread_tag", "spread_point")
 
