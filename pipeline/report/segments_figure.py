@@ -35,7 +35,8 @@ def segments_figure(scenes: Sequence[Segmented], columns: int = COLUMNS) -> byte
     columns = min(columns, len(scenes))
     panels = [with_borders(*scene) for scene in scenes]
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    strips = [_beside(row, columns) for row in rows]
+    cell = max(panel.shape[1] for panel in panels)
+    strips = [_beside(row, columns, cell) for row in rows]
     sheet = np.concatenate([part for strip in strips for part in (strip, _white(GAP, strip.shape[1]))][:-1])
     return indexed_png(sheet)
 
@@ -54,12 +55,12 @@ def with_borders(image: NDArray[np.uint8], ids: NDArray[np.uint16]) -> NDArray[n
     return np.asarray(picture, np.uint8)
 
 
-def _beside(panels: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """One row of the sheet: every panel at the top left of a square cell."""
+def _beside(panels: list[NDArray[np.uint8]], columns: int, cell: int) -> NDArray[np.uint8]:
+    """One row of the sheet: every panel at the top left of its cell, `cell` pixels wide."""
     height = max(panel.shape[0] for panel in panels)
-    strip = _white(height, columns * LONG_SIDE + (columns - 1) * GAP)
+    strip = _white(height, columns * cell + (columns - 1) * GAP)
     for place, panel in enumerate(panels):
-        left = place * (LONG_SIDE + GAP)
+        left = place * (cell + GAP)
         strip[: panel.shape[0], left : left + panel.shape[1]] = panel
     return strip
 
