@@ -71,6 +71,17 @@ class Layout:
         """Counts of a label set's maps; no row of the comparison has a name with a dot."""
         return self.data / "evaluation" / "labels.train" / f"{name}.npz"
 
+    def preview(self, kind: str, name: str) -> Path:
+        """The picture of an over-segmentation (kind `segments`), or of labels made of class activation maps
+        (`cams`); beside it a JSON file with figures.
+
+        The folder holds no row of the comparison, whose names have no dot.
+        """
+        return self.data / "evaluation" / "previews.train" / f"{kind}-{name}.png"
+
+    def preview_figures(self, kind: str, name: str) -> Path:
+        return self.preview(kind, name).with_suffix(".json")
+
     def classifier(self, name: str) -> Path:
         """The classifier of tags that a set of class activation maps is made by."""
         return self.data / "classifiers" / name

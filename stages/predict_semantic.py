@@ -11,7 +11,8 @@ from pipeline.workflow.stage import digest, open_stage, stage_code
 
 def main() -> None:
     params, layout, name = open_stage("--run")
-    run, settings = params.semantic_trained[name], params.semantic_predict
+    run = params.semantic_trained[name]
+    settings = params.semantic_predict[run.prediction]
     stage = "predict_classifiers" if isinstance(run, ClassifierRun) else "predict_semantic"
     images, code = layout.prepared / "val", stage_code(stage, run)
     for seed in run.seeds:

@@ -62,6 +62,7 @@ ROWS = {
     "embeddings": ("embed_tag", "embed_point"),
     "spread_labels": ("spread_point",),
     "classifiers": ("spml_point",),
+    "semantic_runs": ("semantic_oracle",),
 }
 SCORED = ("cam_tags", "grown_point", "spread_tag", "spread_point")
 
@@ -112,6 +113,8 @@ class TestPipeline:
         assert "data:image/png" in (repository / "reports" / "demo" / "index.html").read_text(
             encoding="utf-8"
         )
+        figures = {path.name for path in (repository / "reports" / "demo" / "figures").iterdir()}
+        assert figures >= {"segments-gradient.png", "cams-cam_tags.png"}
         with (repository / "reports" / "demo" / "results.csv").open(encoding="utf-8", newline="") as file:
             rows = {row["run"]: row for row in csv.DictReader(file)}
         trained = {*ROWS["runs"], *ROWS["distilled"]}

@@ -114,7 +114,7 @@ class Params(Section):
     retrieved_labels: dict[Name, RetrievedLabels]
     classifiers: dict[Name, ClassifierRun]
     semantic_runs: dict[Name, SemanticRun]
-    semantic_predict: SemanticPredict
+    semantic_predict: dict[Name, SemanticPredict]
     semantic_evaluate: EvaluateSemantic
     models: dict[Name, Model]
     methods: dict[Name, Method]

@@ -328,6 +328,7 @@ def _check_row(params: Params, key: str, row: SemanticRow) -> None:
         raise ValueError("a run may not be called none: that word means no oracle")
     if len(set(row.seeds)) != len(row.seeds):
         raise ValueError(f"{key}.seeds names a seed twice")
+    known(f"{key}.prediction", row.prediction, params.semantic_predict)
     if row.oracle == "none":
         return
     if row.oracle in params.trained:

@@ -113,6 +113,7 @@ class SemanticRow(Section):
     labels: Name
     oracle: Name  # the row that `retention` divides by; its own name for an oracle, `none` without one
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    prediction: Name  # a row of `semantic_predict`
 
 
 class ClassifierRun(SemanticRow):

@@ -14,22 +14,13 @@ from numpy.typing import NDArray
 from pipeline.report.data import ReportData, Row, Scene, Shape
 from pipeline.report.figures import shorten
 from pipeline.report.palette import FALSE_ALARM, HIT, INK, MISS, MUTED, RUNS
+from pipeline.report.panels import LONG_SIDE, panel_size
 from pipeline.report.words import number
 
-LONG_SIDE = 384  # pixels of a panel: small images are enlarged by a whole number, large ones reduced
 FILL = 145  # opacity, 0..255, of a coloured region
 LOSSLESS_SIDE = 200  # images up to this size are stored without loss
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB or (H, W, 4) RGBA
-
-
-def panel_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) in which an image is drawn: a multiple of a small image's, else reduced."""
-    long_side = max(height, width)
-    if long_side < LONG_SIDE:
-        factor = max(1, LONG_SIDE // long_side)
-        return height * factor, width * factor
-    return max(1, round(height * LONG_SIDE / long_side)), max(1, round(width * LONG_SIDE / long_side))
 
 
 class Pictured(Protocol):

@@ -15,6 +15,7 @@ from pipeline.params import ClassifierRun, Params
 from pipeline.params.semantic_rows import drawn_kind
 from pipeline.report.curves import read_curve
 from pipeline.report.data import Difference, Interval
+from pipeline.report.priors import load_priors
 from pipeline.report.semantic_data import (
     LabelMapRow,
     LabelMaps,
@@ -26,11 +27,12 @@ from pipeline.report.semantic_gallery import semantic_scenes
 
 
 def load_label_maps(layout: Layout, params: Params) -> LabelMaps | None:
-    """Read all that the report shows of the semantic task; None for params without a row of it.
+    """Read all that the report shows of the semantic task; None for params without a row of it and without
+    an over-segmentation.
 
     Raises UserError for a missing file, KeyError or TypeError for one with another layout.
     """
-    if not params.semantic_trained and not params.scored_labels:
+    if not (params.semantic_trained or params.scored_labels or params.all_segments or params.cam_labels):
         return None
     comparison = read_json(layout.semantic_comparison)
     rows = tuple(_row(layout, params, comparison["runs"][name], name) for name in params.semantic_trained)
@@ -52,6 +54,7 @@ def load_label_maps(layout: Layout, params: Params) -> LabelMaps | None:
             for name in params.semantic_trained
             if params.starts[_backbone(params, name)].kind == "shapes_pretraining"
         ),
+        priors=load_priors(layout, params),
     )
 
 

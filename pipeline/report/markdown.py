@@ -29,6 +29,9 @@ def report_md(data: ReportData, pictures: Iterable[str]) -> str:
     return templates.get_template("report.md.j2").render(
         **content(data),
         semantic_pictures=semantic_pictures(data, shown),
+        semantic_priors=[
+            prior for prior in (data.label_maps.priors if data.label_maps else ()) if prior.file in shown
+        ],
         pictures=[(name, PICTURES[name]) for name in PICTURES if name in shown],
     )
 

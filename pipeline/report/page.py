@@ -117,7 +117,8 @@ def _semantic(data: ReportData) -> dict[str, Any]:
     """Drawings of the semantic task, and the settings of its rows; empty ones without it."""
     maps = data.label_maps
     if maps is None:
-        return {"semantic_drawings": {}, "semantic_curves": [], "confused": [], "semantic_settings": {}}
+        empty: dict[str, Any] = {"semantic_drawings": {}, "semantic_curves": [], "semantic_priors": {}}
+        return {**empty, "confused": [], "semantic_settings": {}}
     with figures.settings():
         drawn = semantic_figures(maps)
         sheet = figures.png(drawn["label_maps"]) if "label_maps" in drawn else b""
@@ -133,6 +134,10 @@ def _semantic(data: ReportData) -> dict[str, Any]:
                 for index, (name, lines) in enumerate(terms.items())
             ],
             "semantic_gallery": gallery.png_uri(sheet),
+            "semantic_priors": {
+                kind: [(prior, gallery.png_uri(prior.png)) for prior in maps.priors if prior.kind == kind]
+                for kind in ("segments", "cams")
+            },
             "confused": confused(maps),
             "semantic_settings": {
                 row.name: {section: flat(values) for section, values in row.settings.items()}

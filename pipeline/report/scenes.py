@@ -15,6 +15,7 @@ from pipeline.evaluation.per_image import in_box_quality, per_image_quality
 from pipeline.evaluation.picking import pick_images
 from pipeline.evaluation.results import Annotations, Detection, category_names, objects
 from pipeline.report.data import Rank, Scene, Shape
+from pipeline.report.sampling import spread_evenly
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ def boxes_with_masks(annotations: Annotations, in_boxes: list[dict[str, Any]]) -
 def sample_images(items: Iterable[dict[str, Any]], count: int) -> dict[int, Rank]:
     """At most `count` images of annotations, evenly spread over their ids, where none can be called best."""
     images = sorted({item["image_id"] for item in items})
-    places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-    return {images[place]: "sample" for place in places}
+    return dict.fromkeys(spread_evenly(images, count), "sample")
 
 
 def make_scenes(

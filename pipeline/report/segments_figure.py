@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.report.gallery import LONG_SIDE, panel_size
+from pipeline.report.indexed_png import indexed_png
+from pipeline.report.panels import panel_size
 
-COLUMNS = 4
+COLUMNS = 3
+LONG_SIDE = 288  # pixels of a panel
 GAP = 8  # pixels of white between panels
 BORDER = (255, 60, 0)  # RGB: seen on most photographs
 
@@ -33,16 +35,15 @@ def segments_figure(scenes: Sequence[Segmented], columns: int = COLUMNS) -> byte
     columns = min(columns, len(scenes))
     panels = [with_borders(*scene) for scene in scenes]
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    strips = [_beside(row, columns) for row in rows]
+    cell = max(panel.shape[1] for panel in panels)
+    strips = [_beside(row, columns, cell) for row in rows]
     sheet = np.concatenate([part for strip in strips for part in (strip, _white(GAP, strip.shape[1]))][:-1])
-    done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    assert done, "a sheet of panels is a picture"
-    return bytes(data)
+    return indexed_png(sheet)
 
 
 def with_borders(image: NDArray[np.uint8], ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """(h, w, 3) RGB at the size of a gallery panel, with a line a pixel wide between regions."""
-    height, width = panel_size(*ids.shape)
+    """(h, w, 3) RGB at the size of a panel, with a line a pixel wide between regions."""
+    height, width = panel_size(ids.shape[0], ids.shape[1], LONG_SIDE)
     enlarges = height > ids.shape[0]
     smoothing = cv2.INTER_NEAREST if enlarges else cv2.INTER_AREA
     picture = cv2.resize(image, (width, height), interpolation=smoothing)
@@ -54,12 +55,12 @@ def with_borders(image: NDArray[np.uint8], ids: NDArray[np.uint16]) -> NDArray[n
     return np.asarray(picture, np.uint8)
 
 
-def _beside(panels: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """One row of the sheet: every panel at the top left of a square cell."""
+def _beside(panels: list[NDArray[np.uint8]], columns: int, cell: int) -> NDArray[np.uint8]:
+    """One row of the sheet: every panel at the top left of its cell, `cell` pixels wide."""
     height = max(panel.shape[0] for panel in panels)
-    strip = _white(height, columns * LONG_SIDE + (columns - 1) * GAP)
+    strip = _white(height, columns * cell + (columns - 1) * GAP)
     for place, panel in enumerate(panels):
-        left = place * (LONG_SIDE + GAP)
+        left = place * (cell + GAP)
         strip[: panel.shape[0], left : left + panel.shape[1]] = panel
     return strip
 

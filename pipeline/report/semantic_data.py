@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,12 +104,39 @@ class ScoredLabels:
 
 
 @dataclass(frozen=True)
+class PriorPreview:
+    """A picture of what training starts from: an over-segmentation, or labels of class activation maps.
+
+    name: of the row of params.yaml; stage: of dvc.yaml that made what is shown; text: how, and figures of all
+    images, in sentences; png: the picture.
+    """
+
+    kind: Literal["segments", "cams"]
+    name: str
+    stage: str
+    text: str
+    png: bytes
+
+    @property
+    def file(self) -> str:
+        """Its name among the figures of the report."""
+        return f"{self.kind}-{self.name}.png"
+
+    @property
+    def meaning(self) -> str:
+        """What the picture shows, for those who do not see it."""
+        if self.kind == "segments":
+            return f"Training images with the borders of the regions of {self.name}"
+        return f"Training images with class activation maps and the labels {self.name} made of them"
+
+
+@dataclass(frozen=True)
 class LabelMaps:
     """All that the report shows of the semantic task.
 
     differences, crf_differences: of mIoU and of mIoU after a dense CRF between rows; set_differences: of mIoU
     between label sets; scenes: images of `shown`, the row that ranks them; stand_ins: rows whose backbone
-    start is the demo's stand-in for downloaded weights.
+    start is the demo's stand-in for downloaded weights; priors: pictures of what training starts from.
     """
 
     classes: SemanticClasses
@@ -122,6 +149,7 @@ class LabelMaps:
     scenes: tuple[SemanticScene, ...]
     shown: str
     stand_ins: tuple[str, ...] = ()
+    priors: tuple[PriorPreview, ...] = ()
 
     def row(self, name: str) -> LabelMapRow:
         """The row called `name`.  Raises KeyError for a name that is not in the comparison."""

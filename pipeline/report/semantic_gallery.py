@@ -16,8 +16,9 @@ from pipeline.evaluation.picking import pick_images
 from pipeline.evaluation.semantic import image_quality
 from pipeline.evaluation.semantic_counts import SemanticCounts
 from pipeline.report.figures import shorten
-from pipeline.report.gallery import FILL, Picture, flatten, panel_size, shown_image
+from pipeline.report.gallery import FILL, Picture, flatten, shown_image
 from pipeline.report.palette import FALSE_ALARM, GRID, HIT, INK, MISS, MIX_UP, MUTED
+from pipeline.report.panels import panel_size
 from pipeline.report.semantic_data import SemanticClasses, SemanticScene
 from pipeline.report.semantic_palette import VOID_COLOR, class_shades
 from pipeline.report.words import number

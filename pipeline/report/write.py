@@ -50,4 +50,5 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
         if data.label_maps:
             drawn = semantic_figures(data.label_maps)
             made |= {f"{name}.png": figures.png(figure) for name, figure in drawn.items()}
+            made |= {prior.file: prior.png for prior in data.label_maps.priors}
     return made

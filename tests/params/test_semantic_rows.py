@@ -103,8 +103,14 @@ def test_label_sources_lead_to_what_people_gave(content: dict[str, Any], tmp_pat
         ("grown_labels.grown", {"labels": "tags"}, "tags holds tags, which are no label maps"),
         ("grown_labels.grown", {"labels": "grown_too"}, "labels: 'grown_too' is not defined"),
         ("grown_labels.grown", {"segments": "other"}, "segments: 'other' is not defined"),
-        ("semantic_predict", {"crop": 50}, "semantic_predict.crop"),
-        ("semantic_predict", {"crop": 48, "stride": 64}, "stride 64 leaves gaps between windows of crop 48"),
+        ("semantic_runs.all_pixels", {"prediction": "other"}, "prediction: 'other' is not defined"),
+        ("classifiers.spml_tags", {"prediction": "other"}, "spml_tags.prediction: 'other' is not defined"),
+        ("semantic_predict.one_scale", {"crop": 50}, "semantic_predict.one_scale.crop"),
+        (
+            "semantic_predict.one_scale",
+            {"crop": 48, "stride": 64},
+            "stride 64 leaves gaps between windows of crop 48",
+        ),
         (
             "spread_cam_labels.spread_tags",
             {"retrieval": {**RETRIEVAL, "floor": 0.0}},

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from pipeline.report.data import Curve, Difference, Interval
-from pipeline.report.semantic_data import LabelMapRow, LabelMaps, ScoredLabels, SemanticClasses, SemanticScene
+from pipeline.report.indexed_png import indexed_png
+from pipeline.report.semantic_data import (
+    LabelMapRow,
+    LabelMaps,
+    PriorPreview,
+    ScoredLabels,
+    SemanticClasses,
+    SemanticScene,
+)
 
 CLASSES = SemanticClasses(("background", "ellipse", "polygon", "star"), background=True)
 ROWS = {  # name: title, what people gave, mIoU
@@ -61,6 +71,11 @@ def _scene(rank: str, seed: int) -> SemanticScene:
     return SemanticScene(f"scene-{seed}.png", rank, image, truth, plain, truth, 70.0 - seed)  # type: ignore[arg-type]
 
 
+def _prior(kind: Literal["segments", "cams"], name: str, side: int) -> PriorPreview:
+    picture = np.full((side // 2, side, 3), len(name), np.uint8)
+    return PriorPreview(kind, name, f"{kind}@{name}", f"How {name} <was> made_of it.", indexed_png(picture))
+
+
 def make_label_maps() -> LabelMaps:
     """All that the semantic part of the report shows."""
     rows = tuple(map(_row, ROWS))
@@ -93,4 +108,9 @@ def make_label_maps() -> LabelMaps:
         scenes=(_scene("best", 1), _scene("median", 2), _scene("worst", 3)),
         shown="pixel_oracle",
         stand_ins=("spml_point",),
+        priors=(
+            _prior("segments", "fine", 800),
+            _prior("cams", "cam_tags", 600),
+            _prior("cams", "boxed", 600),
+        ),
     )

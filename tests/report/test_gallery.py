@@ -6,19 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_up import make_data, make_row
 
 from pipeline.report.data import Scene, Shape
 from pipeline.report.gallery import (
-    LONG_SIDE,
     count_objects,
     data_uri,
     errors_overlay,
     flatten,
     objects_overlay,
-    panel_size,
     row_note,
     shown_image,
 )
@@ -83,18 +79,6 @@ def test_an_object_without_mask_is_outlined_by_its_box() -> None:
     assert pixel(overlay, 5, 6) == (0, 0, 0)
     assert (overlay[overlay[:, :, 3] == 255][:, :3] == 255).all()
     assert (overlay[:, :, 3] == 255).any()
-
-
-@given(st.integers(1, 3000), st.integers(1, 3000))
-def test_panels_keep_proportions_and_fit(height: int, width: int) -> None:
-    rows, columns = panel_size(height, width)
-    assert 1 <= rows <= LONG_SIDE
-    assert 1 <= columns <= LONG_SIDE
-    if max(height, width) <= LONG_SIDE:
-        assert rows % height == columns % width == 0
-        assert rows // height == columns // width
-    else:
-        assert abs(rows * width - columns * height) <= max(height, width)
 
 
 def test_large_images_are_reduced_and_flatten_fits_the_overlay() -> None:

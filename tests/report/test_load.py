@@ -27,6 +27,7 @@ from pipeline.report.data import Interval, Separation
 from pipeline.report.load import load_report_data
 from pipeline.report.series import all_series
 from pipeline.report.write import write_report
+from tests.workflow.repository import SEMANTIC
 
 SIZE = 32
 IMAGES = 4
@@ -137,9 +138,8 @@ def params(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Params:
         raw[table] = {name: row for name, row in raw[table].items() if name in SHIFT}
     raw["pseudo_labels"], raw["separation"] = {}, []
     raw["evaluate"]["bootstrap_samples"] = 100
-    for table in ("classifiers", "semantic_runs"):
-        raw[table] = {}  # of instances alone
-    raw["scored_labels"] = []
+    for table in SEMANTIC:  # of instances alone
+        raw[table] = [] if table == "scored_labels" else {}
     file = tmp_path_factory.mktemp("params") / "params.yaml"
     file.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     return with_labeler(load_params(file))

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.report.gallery import LONG_SIDE
-from pipeline.report.segments_figure import BORDER, GAP, Segmented, segments_figure, with_borders
+from pipeline.report.segments_figure import BORDER, GAP, LONG_SIDE, Segmented, segments_figure, with_borders
 
 
 def scene(height: int, width: int) -> Segmented:
@@ -31,5 +30,7 @@ def test_a_sheet_has_its_panels_in_rows() -> None:
     assert data == segments_figure([scene(48, 96), scene(96, 48), scene(48, 96)], columns=2)
     sheet = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert sheet.shape == (LONG_SIDE + GAP + LONG_SIDE // 2, 2 * LONG_SIDE + GAP, 3)
+    narrow = cv2.imdecode(np.frombuffer(segments_figure([scene(96, 48)] * 2), np.uint8), cv2.IMREAD_COLOR)
+    assert narrow.shape == (LONG_SIDE, LONG_SIDE + GAP, 3)
     with pytest.raises(ValueError, match="no scenes"):
         segments_figure([])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def test_the_page_shows_rows_sets_and_figures(data: ReportData) -> None:
     for text in ("SPML, points", "58.2", "56.1 to 60.1", "81.6 %", "cam_tags", "53.6", "beyond noise"):
         assert text in section, text
     assert section.count("<svg") == 4, "cost, two confusions, one learning curve"
-    assert section.count('src="data:image/png;base64,') == 1
+    assert section.count('src="data:image/png;base64,') == 1 + len(MAPS.priors)
+    assert "<code>segments@fine</code>: How fine &lt;was&gt; made_of it." in section
+    assert section.index("segments@fine") < section.index("cams@cam_tags") < section.index("cams@boxed")
     assert "SPML, tags &lt;b&gt;" in section
     assert "tags <b>" not in page
     assert "Of label maps: " in page
@@ -94,11 +97,19 @@ def test_markdown_and_csv_have_the_rows(tmp_path: Path) -> None:
         "confusion_pixel_oracle.png",
         "label_map_curves.png",
         "label_maps.png",
+        "segments-fine.png",
+        "cams-cam_tags.png",
+        "cams-boxed.png",
     }
+    assert (tmp_path / "figures" / "cams-boxed.png").read_bytes() == MAPS.priors[2].png
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| SPML, points | points | 58.2<br><sub>56.1 to 60.1</sub> | 81.6 %" in text
     assert "![Which classes SPML, points takes for which](figures/confusion_spml_point.png)" in text
     assert "| spread_tags | cam_tags | +3.4 | 2.6 to 4.2 | beyond noise |" in text.replace("\\_", "_")
+    assert "cams@cam\\_tags: How cam\\_tags &lt;was&gt; made\\_of it." in text
+    linked = re.findall(r"!\[.*\]\((figures/.*)\)", text)
+    assert "figures/segments-fine.png" in linked
+    assert all((tmp_path / name).is_file() for name in linked)
     rows = {row["run"]: row for row in csv.DictReader(io.StringIO(results_csv(BOTH)))}
     point = rows["spml_point"]
     assert (point["task"], point["supervision"], point["AP"]) == ("semantic", "points", "")
@@ -117,6 +128,28 @@ def test_label_sets_without_rows_are_a_report_too() -> None:
     assert "cam_tags" in page
     assert "map-results" not in page
     assert "cam\\_tags" in report_md(data, [])
+
+
+def test_previews_without_rows_are_a_report_too() -> None:
+    """Regions and maps can be looked at before anything is trained on them."""
+    alone = replace(
+        MAPS,
+        rows=(),
+        differences=(),
+        crf_differences=(),
+        sets=(),
+        set_differences=(),
+        curves={},
+        scenes=(),
+        shown="",
+        stand_ins=(),
+    )
+    page = page_html(replace(ALONE, label_maps=alone))
+    assert "Regions and seeds" in page
+    assert "Networks that say" not in page
+    without = replace(ALONE, label_maps=replace(MAPS, priors=()))
+    assert "Regions and seeds" not in page_html(without) + report_md(without, [])
+    assert "segments-fine.png" not in report_md(BOTH, [])
 
 
 def test_without_the_semantic_task_nothing_is_said_of_it() -> None:

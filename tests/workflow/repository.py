@@ -208,7 +208,7 @@ def _spml_rows() -> dict[str, dict[str, dict[str, object]]]:
     }
     embedding = {"settings": "embed", "segments": "fine", "seed": 3, **network}
     retrieval = semantic_settings.retrieval().model_dump(mode="json")
-    row = {"task": "semantic", "oracle": "all_pixels", "seeds": [0]}
+    row = {"task": "semantic", "oracle": "all_pixels", "seeds": [0], "prediction": "one_scale"}
     return {
         "semantic_models": {"pyramid": semantic_settings.pixel_embedding().model_dump(mode="json")},
         "semantic_methods": {name: method.model_dump(mode="json") for name, method in methods.items()},

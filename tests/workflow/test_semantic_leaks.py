@@ -167,6 +167,7 @@ def test_semantic_stages_see_their_own_labels(semantic: tuple[Dag, Params]) -> N
     [
         ("train_embeddings@of_points", "data/demo/labels/pixels"),
         ("train_embeddings@of_points", "data/demo/semantic/train"),
+        ("train_embeddings@of_points", "data/demo/evaluation/previews.train/cams-from_tags.png"),
         ("train_embeddings@of_tags", "data/demo/labels/mine"),
         ("train_embeddings@of_tags", "data/demo/labels/boxes/labels.json"),
         ("spread_labels@spread_points", "data/demo/labels/tags"),
