@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.base import Count, Name, Positive, Section, Seed
+from pipeline.params.base import Count, Name, Positive, Rate, Section, Seed
 from pipeline.params.comparison import DenseCrf
 from pipeline.params.semantic_methods import (
     PixelClassifier,
@@ -74,6 +74,7 @@ class SpreadCamLabels(Section):
     embedding: Name
     labels: Name  # the tags behind the maps
     cams: Name  # a row of `cams` or `refined_cams`
+    alpha: Rate  # the walk's background starts as (1 - greatest map) ** alpha: 6 in the release
     walk: RandomWalk
     windows: SemanticInference
     retrieval: Retrieval

@@ -232,6 +232,7 @@ def _spml_rows() -> dict[str, dict[str, dict[str, object]]]:
                 "embedding": "of_tags",
                 "labels": "tags",
                 "cams": "plain",
+                "alpha": 6.0,
                 "retrieval": retrieval,
                 **spread,
             }

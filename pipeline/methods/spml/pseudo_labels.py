@@ -23,7 +23,6 @@ from pipeline.methods.spml.walk import MOST_CELLS, random_walk, transitions
 from pipeline.models.layers import resize_bilinear
 from pipeline.models.pixel_embedding import ClassifiedEmbedding
 
-BACKGROUND_POWER = 6  # of one minus the largest class activation
 LEAST_MAXIMUM = 1e-5  # that the scores of a class are divided by
 Pixels = NDArray[np.uint8]
 
@@ -59,15 +58,20 @@ class PseudoLabeler:
         return self._walked(scores, image, [image])
 
     @torch.inference_mode()
-    def from_cams(self, pixels: Pixels, cams: NDArray[np.floating], tags: Sequence[int]) -> Tensor:
-        """Of tags: class activations (n, h, w) in [0, 1] of the n tagged classes, with background, walked."""
+    def from_cams(
+        self, pixels: Pixels, cams: NDArray[np.floating], tags: Sequence[int], alpha: float
+    ) -> Tensor:
+        """Of tags: class activations (n, h, w) in [0, 1] of the n tagged classes, with background, walked.
+
+        alpha: the background's score is one minus the greatest activation, to this power.
+        """
         image = self._views(pixels)
         activations = torch.from_numpy(cams.astype(np.float32))[None].to(image.device)
         rows, columns = self._cells(image)
         activations = resize_bilinear(activations, rows, columns)[0]
         scores = activations.new_zeros(self.classes, rows, columns)
         scores[list(tags)] = activations
-        scores[0] = (1 - scores[1:].amax(dim=0)) ** BACKGROUND_POWER
+        scores[0] = (1 - scores[1:].amax(dim=0)) ** alpha
         return self._walked(scores, image, [image])
 
     @torch.inference_mode()

@@ -218,7 +218,7 @@ def _spread_cams(row: params.SpreadCamLabels, cams: Path, work: Spreading) -> No
             scores = torch.zeros(classes, *own.shape[1:])
             scores[0] = 1
             return scores
-        return labeler.from_cams(pixels, own, image.tags)
+        return labeler.from_cams(pixels, own, image.tags, row.alpha)
 
     with work.begun(row):
         writer = work.writer("first")

@@ -40,6 +40,7 @@ TAGS = params.SpreadCamLabels.model_validate(
         "embedding": "points",
         "labels": "tags",
         "cams": "cams",
+        "alpha": 6.0,
         "retrieval": semantic_settings.retrieval(),
         **SPREAD,
     }

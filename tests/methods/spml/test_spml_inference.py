@@ -203,19 +203,20 @@ def test_activations_spread_to_pixels_that_are_alike(seeing):
     cams = np.zeros((1, 48, 64), np.float32)
     ys, xs = np.nonzero(labels == 1)
     cams[0, ys[0] + 4 : ys[0] + 16, xs[0] + 4 : xs[0] + 16] = 1
-    found = labeler(seeing).from_cams(pixels, cams, [1])
+    found = labeler(seeing).from_cams(pixels, cams, [1], 6)
     assert not found[2].any()
     assert found[1][labels == 1].mean() > 3 * found[1][labels == 0].mean()
     assert found[0][labels == 1].mean() < 0.8 < 0.98 < found[0][labels == 0].mean()
     assert found[1][labels == 1].median() > 0.05
 
 
-def test_background_is_six_times_the_doubt(seeing):
+@pytest.mark.parametrize("alpha", [6.0, 2.0])
+def test_background_is_the_doubt_to_a_power(seeing, alpha):
     """On an image of one colour the walk makes all pixels equal: means of the scores remain."""
     cams = np.full((2, 48, 48), 0.25, np.float32)
     cams[1] = 0.5
-    found = labeler(seeing).from_cams(np.full((48, 48, 3), 200, np.uint8), cams, [1, 2])
-    expected = torch.tensor([0.5**6, 0.25, 0.5])[:, None, None].expand(3, 48, 48)
+    found = labeler(seeing).from_cams(np.full((48, 48, 3), 200, np.uint8), cams, [1, 2], alpha)
+    expected = torch.tensor([0.5**alpha, 0.25, 0.5])[:, None, None].expand(3, 48, 48)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -308,5 +309,5 @@ def test_classes_are_divided_by_their_maximum():
 def test_an_image_of_too_many_cells_is_one_line(seeing, monkeypatch):
     monkeypatch.setattr(pseudo_labels, "MOST_CELLS", 47)
     with pytest.raises(UserError, match="64 x 48 pixels has 48 cells, and a walk takes 47") as caught:
-        labeler(seeing).from_cams(semantic_settings.scene(1)[0], np.zeros((1, 48, 64), np.float32), [1])
+        labeler(seeing).from_cams(semantic_settings.scene(1)[0], np.zeros((1, 48, 64), np.float32), [1], 6)
     assert "\n" not in str(caught.value)

@@ -188,7 +188,7 @@ def test_activations_are_walked(networks) -> None:
     activations = np.random.default_rng(0).random((2, 12, 12)).astype(np.float32)
     small = resized(torch.from_numpy(activations), cells, cells)
     scores = torch.stack([(1 - small.amax(dim=0)) ** 6, *small])
-    found = PseudoLabeler(networks, WALK, inference(), CLASSES).from_cams(pixels, activations, [1, 2])
+    found = PseudoLabeler(networks, WALK, inference(), CLASSES).from_cams(pixels, activations, [1, 2], 6)
     with torch.no_grad():
         torch.testing.assert_close(found, walked(networks, image, scores), rtol=1e-3, atol=1e-4)
 
