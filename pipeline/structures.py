@@ -66,14 +66,6 @@ class Instances:
 
 
 @dataclass
-class Category:
-    """A class of the dataset: `id` as in the annotation file, `name` for people."""
-
-    id: int
-    name: str
-
-
-@dataclass
 class PaddedBatch:
     """Images of unequal size in one tensor, padded with zeros at the right and the bottom.
 

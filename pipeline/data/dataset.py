@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from torchvision.tv_tensors import Image, Mask
 
-from pipeline.data.images import ImageStore
+from pipeline.data.images import ImageCache, ImageStore
 from pipeline.data.masks import decode
 from pipeline.data.transforms import augment, drop_empty_boxes, resize_short_side
 from pipeline.errors import UserError
@@ -18,32 +16,6 @@ from pipeline.files import read_json
 from pipeline.labels.label_file import ImageLabels, LabelFile
 from pipeline.params import Augmentation
 from pipeline.structures import Sample, Target, boxes_xyxy
-
-CACHE_BYTES = 256 * 2**20  # of decoded images, per process
-
-
-class ImageCache:
-    """Decoded images by id, all of them if they fit into `capacity` bytes together, else none.
-
-    Samples come in random order: a part of a large dataset would hardly ever be met again, in every worker.
-    """
-
-    def __init__(self, store: ImageStore, capacity: int = CACHE_BYTES) -> None:
-        self._store = store
-        self._fits = sum(3 * record.width * record.height for record in store.records) <= capacity
-        self._pixels: dict[int, NDArray[np.uint8]] = {}
-
-    def read(self, image_id: int) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB; not to be written to."""
-        if image_id in self._pixels:
-            return self._pixels[image_id]
-        pixels = self._store.read(image_id)
-        if self._fits:
-            self._pixels[image_id] = pixels
-        return pixels
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pixels": {}}
 
 
 class LabelledImages(Dataset[Sample]):

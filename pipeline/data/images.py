@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, replacing, write_json
 
 SHARD_IMAGES = 1000  # per zip: few files for DVC to hash, each small enough to copy
+CACHE_BYTES = 256 * 2**20  # of decoded images, per process
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,30 @@ class ImageStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_zips": {}}
+
+
+class ImageCache:
+    """Decoded images by id, all of them if they fit into `capacity` bytes together, else none.
+
+    Samples come in random order: a part of a large dataset would hardly ever be met again, in every worker.
+    """
+
+    def __init__(self, store: ImageStore, capacity: int = CACHE_BYTES) -> None:
+        self._store = store
+        self._fits = sum(3 * record.width * record.height for record in store.records) <= capacity
+        self._pixels: dict[int, NDArray[np.uint8]] = {}
+
+    def read(self, image_id: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB; not to be written to."""
+        if image_id in self._pixels:
+            return self._pixels[image_id]
+        pixels = self._store.read(image_id)
+        if self._fits:
+            self._pixels[image_id] = pixels
+        return pixels
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pixels": {}}
 
 
 def read_image(file: Path | BinaryIO) -> NDArray[np.uint8]:

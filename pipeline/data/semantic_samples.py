@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pipeline.data.dataset import ImageCache
-from pipeline.data.images import ImageStore
+from pipeline.data.images import ImageCache, ImageStore
 from pipeline.data.label_codes import VOID
 from pipeline.data.packs import Pack
 from pipeline.errors import UserError

@@ -7,12 +7,12 @@ from importlib.metadata import version
 
 import cv2
 import numpy
-import scipy
-import timm
 import torch
-import torchvision
 
 from pipeline import __version__
+
+# To import them takes seconds, and most stages need few of them.
+_READ_FROM_METADATA = ("torchvision", "timm", "scipy", "transformers", "accelerate", "higra", "pydensecrf")
 
 
 def environment() -> dict[str, str]:
@@ -22,12 +22,9 @@ def environment() -> dict[str, str]:
         "weakseg": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "timm": timm.__version__,
         "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
         "opencv": cv2.__version__,
-        **{name: version(name) for name in ("transformers", "accelerate", "higra", "pydensecrf")},
+        **{name: version(name) for name in _READ_FROM_METADATA},
         "device": device,
         "system": platform.system(),
     }

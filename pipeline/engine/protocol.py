@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.structures import Instances, Sample
+if TYPE_CHECKING:  # which imports torchvision: seconds, for stages that need none of it
+    from pipeline.structures import Instances, Sample
 
 
 class Item(Protocol):

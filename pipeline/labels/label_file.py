@@ -14,7 +14,14 @@ from pipeline.data.values import is_id, is_number, is_text, show
 from pipeline.errors import UserError
 from pipeline.files import read_json
 from pipeline.labels.weak import Kind
-from pipeline.structures import Category
+
+
+@dataclass
+class Category:
+    """A class of the dataset: `id` as in the annotation file, `name` for people."""
+
+    id: int
+    name: str
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from pipeline.engine.environment import environment
 from pipeline.engine.protocol import Method
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
+from pipeline.labels.label_file import Category
 from pipeline.methods.build import build_labeler, build_method
 from pipeline.methods.mal.method import AutoLabelers
 from pipeline.methods.mean_teacher.method import MeanTeacher
 from pipeline.params_file import tuples
-from pipeline.structures import Category
 from pipeline.weights import load_weights, save_weights
 
 _SETTINGS: TypeAdapter[params.Method] = TypeAdapter(params.Method)

@@ -16,10 +16,10 @@ from pipeline.data.images import ImageStore
 from pipeline.data.masks import encode
 from pipeline.engine.devices import reproducible
 from pipeline.engine.protocol import Method
-from pipeline.labels.label_file import LabelFile
+from pipeline.labels.label_file import Category, LabelFile
 from pipeline.methods.bundle import load_bundle
 from pipeline.methods.mal.labeling import label_given_boxes
-from pipeline.structures import Category, Instances, Sample
+from pipeline.structures import Instances, Sample
 
 Records = list[dict[str, Any]]
 

@@ -6,12 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-import timm
-from timm.layers.drop import DropPath
-from timm.models import is_model_in_modules
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
@@ -20,6 +16,9 @@ from pipeline.models.frozen_batchnorm import freeze_batchnorms
 from pipeline.models.small_backbone import SmallBackbone
 from pipeline.models.vit import PlainViT, conv_stem
 from pipeline.weights import read_weights
+
+if TYPE_CHECKING:  # timm takes seconds to import, and the small network needs none of it
+    from timm.models.vision_transformer import VisionTransformer
 
 SMALL = "small"
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -120,7 +119,7 @@ def build_maps(
     Raises UserError for a name that timm does not know, whose maps are of no use or whose blocks cannot be
     dropped.
     """
-    transformer = name != SMALL and is_model_in_modules(name, _PLAIN_VITS)
+    transformer = is_one_of_timm(name, _PLAIN_VITS)
     if stem == "conv" and not transformer:
         raise UserError(
             "params.yaml", name, "has no patch projection that a stem could replace", "set stem to patch"
@@ -134,8 +133,19 @@ def build_maps(
     return backbone
 
 
+def is_one_of_timm(name: str, modules: Sequence[str]) -> bool:
+    """Whether one of these modules of timm's, such as `swin_transformer`, has a network `name`."""
+    if name == SMALL:
+        return False
+    from timm.models import is_model_in_modules
+
+    return is_model_in_modules(name, modules)
+
+
 def keep_blocks(module: nn.Module) -> None:
     """Train without drop path; timm's Swin would have a rate of 0.1."""
+    from timm.layers.drop import DropPath
+
     for part in module.modules():
         if isinstance(part, DropPath):
             part.drop_prob = 0.0
@@ -210,7 +220,7 @@ def _small() -> Backbone:
 
 
 def _plain_vit(name: str, stem: Stem, pretrained: bool, rate: dict[str, float]) -> Backbone:
-    vit = cast(VisionTransformer, _create_timm(name, pretrained, num_classes=0, **rate))
+    vit = cast("VisionTransformer", _create_timm(name, pretrained, num_classes=0, **rate))
     try:
         network = PlainViT(vit, conv_stem(vit) if stem == "conv" else None)
     except ValueError as error:
@@ -262,6 +272,8 @@ def _create_timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
     Raises UserError for a name that timm does not know, whose features it cannot tap or that lacks an
     option.
     """
+    import timm
+
     listing = 'list names by `python -c "import timm; print(*timm.list_models())"`'
     if not timm.is_model(name):
         raise UserError("params.yaml", name, "is neither `small` nor a network that timm knows", listing)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import timm
-from timm.models import is_model_in_modules
-
 from pipeline.errors import UserError
-from pipeline.models.backbones import Backbone
+from pipeline.models.backbones import Backbone, is_one_of_timm
 from pipeline.models.freezing import freeze_stages
 from pipeline.models.frozen_batchnorm import BATCH_NORMS
 
@@ -25,7 +22,9 @@ def build_dilated(
     too, whose batch statistics drift unless frozen_statistics; batchnorm_momentum: weight of the new
     statistic, everywhere.  Raises UserError for a name that is no ResNet of timm's.
     """
-    if not timm.is_model(name) or not is_model_in_modules(name, ("resnet",)):
+    import timm  # takes seconds, and few stages build such a network
+
+    if not timm.is_model(name) or not is_one_of_timm(name, ("resnet",)):
         remedy = "choose one such as resnet101s or resnet50, or small with the head pyramid"
         raise UserError("params.yaml", name, "is not a ResNet that timm knows, which can be dilated", remedy)
     network = timm.create_model(name, features_only=True, output_stride=STRIDE, out_indices=(4,))

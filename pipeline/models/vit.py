@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import isqrt
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+
+if TYPE_CHECKING:  # timm takes seconds to import
+    from timm.models.vision_transformer import VisionTransformer
 
 _STEM_STRIDE = 16
 _PARTS = {"patch_embed", "cls_token", "pos_embed", "blocks", "norm"}

@@ -7,12 +7,11 @@ import hashlib
 import re
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel
 
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.params_file import load_params
+from pipeline.params_file import load_params, read_yaml
 
 _ITEM = re.compile(r"\$\{item\.(\w+)\}")
 
@@ -46,7 +45,7 @@ def stage_code(stage: str, row: BaseModel) -> tuple[Path, ...]:
 
     A resume point belongs to this code: what another version of it began, this one must not end.
     """
-    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    pipeline = read_yaml(Path("dvc.yaml").read_text(encoding="utf-8"))
     deps: list[str] = pipeline["stages"][stage]["do"]["deps"]
     named = (_ITEM.sub(lambda found: str(getattr(row, found[1])), dep) for dep in deps)
     return tuple(Path(dep) for dep in named if dep.startswith(("pipeline/", "stages/")))

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.data.dataset import ImageCache, LabelledImages, PlainImages
+from pipeline.data.dataset import LabelledImages, PlainImages
 from pipeline.data.images import ImageRecord, ImageStore, write_zip_store
 from pipeline.data.masks import encode
 from pipeline.errors import UserError
@@ -171,16 +171,3 @@ def test_plain_images_are_all_images_without_targets(store: ImageStore) -> None:
     assert sample.original_size == (20, 30)
     assert sample.target.boxes.shape == (0, 4)
     assert len(sample.target.labels) == 0
-
-
-@pytest.mark.parametrize(("spare", "expected"), [(0, [1, 2, 3]), (-1, [1, 2, 3, 1, 2, 3])])
-def test_the_cache_holds_all_images_or_none(
-    store: ImageStore, spare: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reads: list[int] = []
-    read = store.read
-    monkeypatch.setattr(store, "read", lambda key: reads.append(key) or read(key))
-    cache = ImageCache(store, capacity=sum(3 * height * width for height, width in SIZES.values()) + spare)
-    for key in (1, 2, 3, 1, 2, 3):
-        assert cache.read(key).shape == (*SIZES[key], 3)
-    assert reads == expected

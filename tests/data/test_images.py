@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipeline.data import images
 from pipeline.data.images import (
+    ImageCache,
     ImageRecord,
     ImageStore,
     leaves_folder,
@@ -163,3 +164,17 @@ def test_read_image_takes_paths_and_streams(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(io.BytesIO(png(3))), pixels(3))
     with pytest.raises(UserError, match=r"b\.png: cannot be read"):
         read_image(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize(("spare", "expected"), [(0, [1, 2, 3]), (-1, [1, 2, 3, 1, 2, 3])])
+def test_the_cache_holds_all_images_or_none(
+    tmp_path: Path, spare: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_zip_store(tmp_path, ((record(key), png(key)) for key in (1, 2, 3)))
+    store, reads = ImageStore.open(tmp_path), list[int]()
+    read = store.read
+    monkeypatch.setattr(store, "read", lambda key: reads.append(key) or read(key))
+    cache = ImageCache(store, capacity=3 * 3 * 6 * 8 + spare)
+    for key in (1, 2, 3, 1, 2, 3):
+        np.testing.assert_array_equal(cache.read(key), pixels(key))
+    assert reads == expected

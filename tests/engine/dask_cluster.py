@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,7 @@ def dask_cluster(root: Path, folder: Path, workers: int, allowed_failures: int =
                 processes.append(subprocess.Popen(call, cwd=root, env=environment, stdout=log, stderr=log))
             while not file.exists():
                 assert processes[0].poll() is None, (folder / "log.txt").read_text()
+                time.sleep(0.05)
             with Client(scheduler_file=str(file), timeout=WAIT_SECONDS, set_as_default=False) as client:
                 if workers:
                     client.wait_for_workers(workers, timeout=WAIT_SECONDS)

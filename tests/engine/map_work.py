@@ -8,11 +8,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info
 
 from pipeline.data.images import read_image
 from pipeline.errors import UserError
@@ -60,12 +57,6 @@ def square_but_die_once(folder: Path, fatal: int, item: int) -> int:
     if item == fatal and len((folder / f"{item}").read_text().splitlines()) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return item * item
-
-
-def threads_of_libraries(item: int) -> list[int]:
-    """Threads of linear algebra, PyTorch and OpenCV."""
-    blas = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
-    return [max(blas), torch.get_num_threads(), cv2.getNumThreads()]
 
 
 def die(item: int) -> int:

@@ -18,7 +18,8 @@ from pipeline.engine import parallel
 from pipeline.engine.parallel import map_images
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
-from tests.engine.map_work import die, sleep_and_tell, threads_of_libraries, who_at_once
+from tests.engine.map_work import die, sleep_and_tell, who_at_once
+from tests.engine.thread_work import threads_of_libraries
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ import pytest
 
 from pipeline.data.masks import encode
 from pipeline.errors import UserError
-from pipeline.labels.label_file import LabelFile
-from pipeline.structures import Category
+from pipeline.labels.label_file import Category, LabelFile
 
 MASK = np.zeros((1, 6, 8), dtype=bool)
 MASK[0, 1:3, 2:5] = True

@@ -14,13 +14,12 @@ from safetensors.torch import load_file
 from pipeline import params
 from pipeline.data.images import ImageRecord, ImageStore, write_zip_store
 from pipeline.errors import UserError
-from pipeline.labels.label_file import LabelFile
+from pipeline.labels.label_file import Category, LabelFile
 from pipeline.methods.build import build_labeler, build_method
 from pipeline.methods.bundle import load_bundle, save_bundle
 from pipeline.methods.mean_teacher.method import MeanTeacher
 from pipeline.methods.prediction import predict_images
 from pipeline.params_file import load_params
-from pipeline.structures import Category
 from tests import taught_settings
 from tests.mask_rcnn_settings import small_mask_rcnn
 

@@ -15,10 +15,10 @@ from pipeline import params
 from pipeline.data.images import ImageRecord, ImageStore, write_zip_store
 from pipeline.data.masks import decode
 from pipeline.files import write_json
-from pipeline.labels.label_file import LabelFile
+from pipeline.labels.label_file import Category, LabelFile
 from pipeline.labels.weak import make_labels
 from pipeline.methods.prediction import predict_images
-from pipeline.structures import Category, Instances, Sample
+from pipeline.structures import Instances, Sample
 
 CATEGORIES = [Category(7, "cup"), Category(9, "plate")]
 SIZES = {3: (20, 30), 5: (24, 16), 8: (20, 30)}  # image id -> (height, width); 8 has no object

@@ -21,7 +21,7 @@ from tests.report.made_up import make_data
 from tests.report.made_up_maps import make_label_maps
 
 MAPS = make_label_maps()
-BOTH = replace(make_data(), label_maps=MAPS)
+BOTH = replace(make_data(scenes=1), label_maps=MAPS)
 ALONE = replace(
     BOTH,
     rows=(),
@@ -153,6 +153,6 @@ def test_previews_without_rows_are_a_report_too() -> None:
 
 
 def test_without_the_semantic_task_nothing_is_said_of_it() -> None:
-    data = make_data()
+    data = make_data(scenes=1)
     assert "abel maps" not in page_html(data)
     assert "abel maps" not in report_md(data, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 import pytest
@@ -227,14 +227,15 @@ def dag(repository: Path) -> Dag:
     return read_dag(repository)
 
 
-def imported(file: Path, root: Path) -> Iterator[Path]:
+@functools.cache  # a module is imported by many stages, and parsing it is what takes the time
+def imported(file: Path, root: Path) -> frozenset[Path]:
     """Modules of the project that a file imports anywhere in it."""
+    names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline"):
-            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
-                module = root / f"{name.replace('.', '/')}.py"
-                if module.exists():
-                    yield module
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    modules = {root / f"{name.replace('.', '/')}.py" for name in names}
+    return frozenset(module for module in modules if module.exists())
 
 
 def code_of(script: Path, root: Path) -> set[str]:

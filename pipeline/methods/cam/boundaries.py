@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from pipeline import params
-from pipeline.data.dataset import ImageCache
-from pipeline.data.images import ImageStore
+from pipeline.data.images import ImageCache, ImageStore
 from pipeline.data.label_codes import UNLABELLED, VOID
 from pipeline.data.packs import Pack
 from pipeline.engine.sampler import Key

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pipeline import params
-from pipeline.data.dataset import ImageCache
-from pipeline.data.images import ImageStore
+from pipeline.data.images import ImageCache, ImageStore
 from pipeline.engine.sampler import Key
 from pipeline.errors import UserError
 from pipeline.methods.cam.tags import TagSource, check_images, indicator

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from pipeline import params
 from pipeline.data.colors import disturb
-from pipeline.data.dataset import ImageCache, check_images, check_size, nothing_to_train_on
-from pipeline.data.images import ImageStore
+from pipeline.data.dataset import check_images, check_size, nothing_to_train_on
+from pipeline.data.images import ImageCache, ImageStore
 from pipeline.engine.loader import load_batches
 from pipeline.engine.sampler import Key
 from pipeline.errors import UserError

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import timm
-
 from pipeline.models.backbones import SMALL, Backbone, check_tensors, loadable
 from pipeline.state_dicts import State, read_state
 
@@ -55,6 +53,8 @@ def _classifier_names(name: str) -> set[str]:
     """Names, flattened, of all tensors of timm's classifier with this backbone."""
     if name == SMALL:
         return set()
+    import timm
+
     return {_flat(key) for key in timm.create_model(name, pretrained=False).state_dict()}
 
 

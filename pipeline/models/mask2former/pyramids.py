@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
-from timm.models import is_model_in_modules
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.models.backbones import SMALL, Backbone
+from pipeline.models.backbones import Backbone, is_one_of_timm
 from pipeline.models.layers import resize_bilinear
 
 _FINEST_CHANNELS = 128  # of a transformer's maps, doubling with each: Guided Distillation (arXiv 2308.02668)
@@ -40,7 +39,7 @@ class StagePyramid(nn.Module):
                 f"it has {sorted(backbone.channels)}",
             )
         self.channels = [backbone.channels[stride] for stride in self.strides]
-        swin = name != SMALL and is_model_in_modules(name, ("swin_transformer",))
+        swin = is_one_of_timm(name, ("swin_transformer",))
         self.backbone_norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels if swin)
         self.coarser = nn.ModuleList()
         for _ in strides[own:]:

@@ -14,7 +14,7 @@ from pipeline.data.dataset import LabelledImages
 from pipeline.data.images import ImageStore
 from pipeline.data.masks import areas, decode
 from pipeline.errors import UserError
-from pipeline.labels.label_file import LabelFile
+from pipeline.labels.label_file import Category, LabelFile
 from pipeline.methods import bundle
 from pipeline.methods.build import build_labeler
 from pipeline.methods.mal import labeling as module
@@ -23,7 +23,6 @@ from pipeline.methods.mal.labeling import label_given_boxes, write_pseudo_labels
 from pipeline.methods.mal.pseudo_masks import CUT, crop_probabilities
 from pipeline.methods.mal.refinement import refine_crops, refine_logits
 from pipeline.params_file import load_params
-from pipeline.structures import Category
 from tests.methods.mal.toy_labeling import CENTERS, SIDE, make_boxes, make_store, settings
 
 CPU = torch.device("cpu")

@@ -11,11 +11,11 @@ import torch
 from pycocotools import mask as coco_mask
 
 from pipeline.data.masks import encode
+from pipeline.labels.label_file import Category
 from pipeline.methods import bundle
 from pipeline.methods.build import build_labeler
 from pipeline.methods.mal.crops import placed_crop
 from pipeline.methods.mal.separation import _cropped, measure_separation, over_seeds
-from pipeline.structures import Category
 from tests.methods.mal.toy_labeling import CENTERS, SIDE, disc, make_boxes, make_store, settings
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+import pipeline.models.mask2former.decoders  # noqa: F401  # once, and not in each of the fourteen children
 from pipeline.engine.loop import fit
 from pipeline.weights import save_weights
 from tests.engine.tiny_training import in_child, kill_self

@@ -11,11 +11,12 @@ from torch import Tensor
 from torchvision.tv_tensors import Image, Mask
 
 from pipeline import params
+from pipeline.labels.label_file import Category
 from pipeline.methods.build import build_method
 from pipeline.methods.supervised.detectron2.catalog import dataset_dicts, register
 from pipeline.methods.supervised.detectron2.method import SupervisedDetectron2
 from pipeline.params_file import load_params
-from pipeline.structures import Category, Sample, Target, boxes_xyxy
+from pipeline.structures import Sample, Target, boxes_xyxy
 from tests.fake_detectron2 import BitMasks, Boxes, Network, install
 from tests.models.test_detectron2 import zoo
 
