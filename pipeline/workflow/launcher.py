@@ -82,7 +82,21 @@ def most_threads(params: Params) -> int:
     if any(run.task == "masks_in_boxes" for run in params.runs.values()):
         threads.append(params.predict.labeling.threads)
     threads += [start.threads for start in params.backbones.values() if start.kind == "shapes_pretraining"]
+    maps = (params.all_cams, params.semantic_methods, params.spread, params.semantic_predict)
+    threads += _threads([row.model_dump() for table in maps for row in table.values()])
     return max(threads)
+
+
+def _threads(value: object) -> Iterator[int]:
+    """All that is called `threads` in nested dicts and sequences."""
+    if isinstance(value, list | tuple):
+        for entry in value:
+            yield from _threads(entry)
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            if name == "threads":
+                yield entry
+            yield from _threads(entry)
 
 
 def count_gpus() -> int:

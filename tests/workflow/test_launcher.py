@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,25 @@ def test_threads_are_those_of_the_hungriest_stage(params: Params) -> None:
     made = params.pseudo_labels["mal_masks"]
     made = made.model_copy(update={"labeling": made.labeling.model_copy(update={"threads": 3})})
     assert launcher.most_threads(params.model_copy(update={"pseudo_labels": {"made": made}})) == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "changes"),
+    [
+        ("semantic_predict", "one_scale", {"threads": 4}),
+        ("spread_cam_labels", "spread_tag", {"threads": 4}),
+        ("cams", "cams", {"inference": {"threads": 4}}),
+        ("semantic_methods", "spml_weak", {"train": {"threads": 4}}),
+    ],
+)
+def test_threads_of_label_maps_count(params: Params, table: str, name: str, changes: dict[str, Any]) -> None:
+    row = getattr(params, table)[name]
+    values = {key: value for key, value in changes.items() if not isinstance(value, dict)}
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            values[key] = getattr(row, key).model_copy(update=value)
+    changed = params.model_copy(update={table: {name: row.model_copy(update=values)}})
+    assert launcher.most_threads(changed) == 4
 
 
 def test_threads_of_labeling_count_where_a_run_labels(params: Params) -> None:
