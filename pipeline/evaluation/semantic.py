@@ -46,9 +46,8 @@ def evaluate_semantic(
     a dense CRF; executor: see map_images.  Metrics: headline, images, pixels (those with ground truth), mIoU,
     mIoU_strict, boundary_mIoU, pixel_accuracy, per_class {IoU, boundary_IoU: class -> figure}; crf {the same
     five} and crf_gain (mIoU with minus without) if there are refined maps; interval {figure: 95 % over
-    images};
-    not_computed: one line per class without ground truth.  Raises UserError as `count_images`, and for
-    predictions of other classes.
+    images}; not_computed: one line for all classes without ground truth, if there are any.  Raises UserError
+    as `count_images`, and for predictions of other classes.
     """
     names = check_classes(truth, [plain] if crf is None else [plain, crf])
     counts = count_images(truth, plain, crf, settings.boundary_dilation, settings.processes, executor)
@@ -62,11 +61,8 @@ def evaluate_semantic(
         metrics["crf"] = map_figures(counts.crf, names)
         metrics["crf_gain"] = _difference(metrics["crf"]["mIoU"], metrics["mIoU"])
     present = counts.plain.confusion.sum(axis=(0, 2)) > 0
-    metrics["not_computed"] = [
-        f"IoU of {name}: no pixel of it in the ground truth"
-        for name, known in zip(names, present, strict=True)
-        if not known
-    ]
+    absent = [name for name, known in zip(names, present, strict=True) if not known]
+    metrics["not_computed"] = [_without_truth(absent)] if absent else []
     metrics["interval"] = semantic_intervals({0: counts}, settings)
     return metrics, counts
 
@@ -190,6 +186,14 @@ def _mean(ious: Floats) -> Floats:
     known = np.isfinite(ious)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(known, ious, 0.0).sum(axis=1) / known.sum(axis=1))
+
+
+def _without_truth(classes: list[str]) -> str:
+    """Why these classes have no IoU."""
+    *others, last = classes
+    if not others:
+        return f"IoU of {last}: no pixel of it in the ground truth"
+    return f"IoU of {', '.join(others)} and {last}: no pixel of them in the ground truth"
 
 
 def _difference(a: float | None, b: float | None) -> float | None:

@@ -26,6 +26,9 @@ from pipeline.report.words import number
 PANEL = 1.75  # inches
 VOID_OPACITY = 90  # 0..255
 TITLE = 30  # characters above a panel
+TITLE_ROOM = 0.22  # inches above a panel
+TALLEST = 1.4  # height of a panel over its width
+GAP = 0.04  # inches between panels, and half as much beside them
 LINE = 0.19  # inches of a line of the legend, and how many colours it has
 IN_LINE = 8
 
@@ -102,31 +105,26 @@ def semantic_gallery(scenes: Sequence[SemanticScene], classes: SemanticClasses) 
     columns = 5 if refined else 4
     shown = _class_patches(scenes, classes)
     foot = 0.12 + LINE * (1 - (-len(shown) // IN_LINE))
-    height = sum(_height(scene) for scene in scenes) + foot
-    figure = Figure(figsize=(PANEL * columns, height), dpi=130)
-    grid = figure.add_gridspec(
-        len(scenes),
-        columns,
-        height_ratios=[_height(scene) for scene in scenes],
-        wspace=0.04,
-        hspace=0.0,
-        left=0.005,
-        right=0.995,
-        top=1.0,
-        bottom=foot / height,
-    )
-    for index, scene in enumerate(scenes):
+    width, height = PANEL * columns, sum(_height(scene) + TITLE_ROOM for scene in scenes) + foot
+    figure = Figure(figsize=(width, height), dpi=130)
+    bottom = height
+    for scene in scenes:
+        bottom -= _height(scene) + TITLE_ROOM
         for place, (title, picture) in enumerate(_panels(scene, classes, refined)):
-            axes = figure.add_subplot(grid[index, place])
+            # By hand: in a grid's cell, a tall picture would take the room of its title, too.
+            left = PANEL * place + GAP / 2
+            axes = figure.add_axes(
+                (left / width, bottom / height, (PANEL - GAP) / width, _height(scene) / height)
+            )
             axes.imshow(picture, interpolation="nearest")
             axes.set_axis_off()
             axes.set_anchor("S")
             axes.set_title(shorten(title, TITLE), fontsize=7, pad=3, color=INK if place else MUTED)
-    for bottom, handles in ((0.02, _mistake_patches(classes)), (0.02 + LINE, shown)):
+    for below, handles in ((0.02, _mistake_patches(classes)), (0.02 + LINE, shown)):
         figure.legend(
             handles=handles,
             loc="lower center",
-            bbox_to_anchor=(0.5, bottom / height),
+            bbox_to_anchor=(0.5, below / height),
             ncols=IN_LINE,
             fontsize=7,
             frameon=False,
@@ -140,9 +138,9 @@ def semantic_gallery(scenes: Sequence[SemanticScene], classes: SemanticClasses) 
 
 
 def _height(scene: SemanticScene) -> float:
-    """Inches of a row: the picture, and its title."""
+    """Inches of a row's pictures, without their titles; taller ones are made narrower."""
     rows, columns = scene.image.shape[:2]
-    return float(PANEL * min(rows / columns, 1.4) + 0.22)
+    return float((PANEL - GAP) * min(rows / columns, TALLEST))
 
 
 def _panels(scene: SemanticScene, classes: SemanticClasses, refined: bool) -> list[tuple[str, Picture]]:

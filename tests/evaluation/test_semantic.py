@@ -80,6 +80,12 @@ def test_a_class_without_ground_truth_is_named(case: dict[str, Any]) -> None:
     assert case["metrics"]["per_class"]["boundary_IoU"]["bus"] is None
 
 
+def test_classes_without_ground_truth_are_named_in_one_line(tmp_path: Path) -> None:
+    truth = pack(tmp_path / "truth", {1: np.full((4, 4), 2, np.uint8)}, ["road", "car", "sky", "bus"])
+    metrics, _ = evaluate_semantic(truth, truth, None, SETTINGS)
+    assert metrics["not_computed"] == ["IoU of road, car and bus: no pixel of them in the ground truth"]
+
+
 def test_the_truth_itself_is_perfect(case: dict[str, Any], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     perfect = {image: worse(rng, labels, 4, 0.0) for image, labels in case["maps"]["truth"].items()}

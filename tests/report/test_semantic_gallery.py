@@ -10,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from pipeline import params
 from pipeline.data.images import ImageRecord, ImageStore, write_zip_store
@@ -104,6 +106,30 @@ def test_the_gallery_shows_each_map_and_says_what_its_colours_mean() -> None:
         assert png(figure)[:4] == b"\x89PNG"
         plain = semantic_gallery([replace(scene(), crf=None)], OBJECTS)
         assert [axes.get_title("left") for axes in plain.axes][3:] == ["errors"]
+
+
+@pytest.mark.parametrize("size", [(20, 60), (20, 24), (30, 20), (60, 20)])
+def test_no_picture_or_title_reaches_into_another_row(size: tuple[int, int]) -> None:
+    labels = np.zeros(size, np.uint8)
+    shown = SemanticScene("a.jpg", "best", np.zeros((*size, 3), np.uint8), labels, labels, None, 1.0)
+    with settings():
+        figure = semantic_gallery([scene(0), shown, scene(1)], OBJECTS)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        rows = []
+        for place in range(0, len(figure.axes), 5):
+            axes = figure.axes[place]
+            title = axes.get_title("left")
+            texts = [text for text in axes.get_children() if isinstance(text, Text) and text.get_text()]
+            assert [text.get_text() for text in texts] == [title]
+            rows.append((axes.get_window_extent(), texts[0].get_window_extent()))
+        legends = max(legend.get_window_extent().y1 for legend in figure.legends)
+        top = float(figure.bbox.y1)
+        for picture, title_box in rows:
+            assert picture.y1 < title_box.y0
+            assert title_box.y1 <= top
+            top = picture.y0
+        assert top >= legends
 
 
 def test_the_best_and_the_worst_images_are_shown(tmp_path: Path) -> None:
