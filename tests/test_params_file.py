@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from pipeline import params_file
 from pipeline.errors import UserError
 from pipeline.params import Detectron2
 from pipeline.params_file import load_params
@@ -333,3 +336,18 @@ def test_params_are_frozen(root: Path) -> None:
     params = load_params(root / "params.yaml")
     with pytest.raises(ValueError):
         params.benchmark = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("loader", [params_file._Loader, params_file._FastLoader])
+def test_yaml_builds_no_objects(loader: Any) -> None:
+    for text in ("!!python/object/apply:os.getcwd []", "!!python/name:os.system ''"):
+        with pytest.raises(yaml.constructor.ConstructorError):
+            yaml.load(text, Loader=loader)
+
+
+def test_both_loaders_read_the_same(root: Path) -> None:
+    """The one without libyaml is what another machine may have."""
+    text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
+    slow = yaml.load(text, Loader=params_file._Loader)
+    assert repr(slow) == repr(params_file.read_yaml(text))
+    assert params_file.read_yaml("rate: 1e-4") == {"rate": 0.0001}
