@@ -15,9 +15,10 @@ from pipeline.params_file import load_params, tuples
 from tests.workflow.repository import add_semantic, copy_pipeline
 
 VOC = {"mine": {"folder": "data/voc", "processes": 1}}
-OTHER_TAGS = {"kind": "tags", "split": "train", "processes": 1}
+OTHER_TAGS = {"kind": "tags", "split": "train", "percent": 100.0, "seed": 0, "processes": 1}
 POINTS = {
     "kind": "annotated_points",
+    "percent": 100.0,
     "split": "train",
     "background": 1,
     "radius": 1,
@@ -26,7 +27,7 @@ POINTS = {
     "processes": 1,
 }
 WHOLE = {"architecture": "small", "path": "data/whole.pth", "content": "mask2former"}
-WEAK_BOXES = {"kind": "boxes", "split": "train", "min_area": 4, "processes": 1}
+WEAK_BOXES = {"kind": "boxes", "split": "train", "percent": 100.0, "seed": 0, "min_area": 4, "processes": 1}
 MINE = {"path": "data/mine", "kind": "points", "value_255": "void", "processes": 1}
 
 

@@ -9,6 +9,8 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import UserError
+
 
 def split_size(percent: float, images: int) -> int:
     """How many images `percent` of `images` are, rounded down: 473 for 0.4 % of 118 287.
@@ -16,6 +18,18 @@ def split_size(percent: float, images: int) -> int:
     In decimal, since 0.57 % of 10 000 is 56.99 in binary.
     """
     return int(Decimal(str(percent)) * images / 100)
+
+
+def labelled_size(percent: float, images: int, source: object) -> int:
+    """`split_size`, and UserError where that is less than one image of the dataset `source`."""
+    if size := split_size(percent, images):
+        return size
+    raise UserError(
+        source,
+        "",
+        f"{percent:g} % of its {images} images is less than one image",
+        f"take a larger share; one image is {100 / images:.3g} %",
+    )
 
 
 def published_suffix(percent: float) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
-from pipeline.labels.draws import published_suffix, split_size, stratified_order, uniform_order
+from pipeline.labels.draws import labelled_size, published_suffix, stratified_order, uniform_order
 from pipeline.labels.image_list import read_image_list
 from pipeline.labels.weak import is_usable, make_labels
 from pipeline.params import Split, SplitList
@@ -46,14 +45,7 @@ def make_split(annotations: Coco, row: Split | SplitList, root: Path, source: ob
 
 def _drawn(annotations: Coco, row: Split, source: object) -> set[int]:
     ids = sorted(image["id"] for image in annotations["images"])
-    size = split_size(row.percent, len(ids))
-    if not size:
-        raise UserError(
-            source,
-            "",
-            f"{row.percent:g} % of its {len(ids)} images is less than one image",
-            f"take a larger share; one image is {100 / len(ids):.3g} %",
-        )
+    size = labelled_size(row.percent, len(ids), source)
     if row.rule == "uniform":
         order = uniform_order(len(ids), row.seed)
     else:

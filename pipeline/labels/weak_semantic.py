@@ -18,6 +18,7 @@ from pipeline.engine.parallel import HERE, map_images
 from pipeline.errors import UserError
 from pipeline.files import replacing_folder, write_json
 from pipeline.labels.clicks import click
+from pipeline.labels.draws import labelled_size, uniform_order
 from pipeline.labels.partial_maps import Mark, draw_marks
 from pipeline.labels.regions import Region, classes_in, find_background, find_objects
 from pipeline.labels.semantic_maps import class_index, rows_by_image
@@ -63,14 +64,17 @@ def write_weak_labels(
     """Write a label set, labels.json and, but for tags and boxes, the pack maps/; returns its figures.
 
     semantic: pack of the split's label maps; annotations: its checked COCO dict; executor: where images are
-    labelled.  Every image has a random generator of its own, from the seed and its id, so that more images or
-    other processes change nothing, and shorter strokes are parts of longer ones.  `folder` is replaced as a
-    whole or not at all.  Raises UserError when the maps and the annotations are not of the same images.
+    labelled.  The images are a head of one uniform order (labels/draws.py), so that a smaller share is part
+    of a larger one.  Every image has a random generator of its own, from the seed and its id, so that more
+    images or other processes change nothing, and shorter strokes are parts of longer ones.  `folder` is
+    replaced as a whole or not at all.  Raises UserError when the maps and the annotations are not of the same
+    images, and for a share that is less than one image.
     """
     pack = Pack(semantic)
     images = sorted(annotations["images"], key=lambda image: int(image["id"]))
     if [image["id"] for image in images] != pack.ids:
         raise UserError(semantic, "", "holds maps of other images than the annotations", "run `dvc repro`")
+    images = _drawn(images, row, semantic)
     items = _items(annotations, images)
     make = partial(_give, pack, row, class_index(annotations), bool(pack.about["background"]))
     given = map_images(make, items, row.processes, f"giving {row.kind}", executor)
@@ -140,9 +144,15 @@ def _own_part(kind: str, rows: list[Row], classes: list[str], background: bool) 
     return {kind: rows} if kind in ("points", "scribbles") else {}
 
 
+def _drawn(images: list[Row], row: WeakLabels, source: Path) -> list[Row]:
+    """The images that are labelled, in the order of their ids."""
+    size = labelled_size(row.percent, len(images), source)
+    return [images[place] for place in sorted(uniform_order(len(images), row.seed)[:size].tolist())]
+
+
 def _items(annotations: Row, images: list[Row]) -> list[Item]:
     rows = rows_by_image(annotations)
-    points: dict[int, list[Row]] = {image["id"]: [] for image in images}
+    points: dict[int, list[Row]] = {image["id"]: [] for image in annotations["images"]}
     for point in annotations.get("points", ()):
         points[point["image_id"]].append(point)
     return [

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.base import Positive, Section, Seed
+from pipeline.params.base import Percent, Positive, Section, Seed
 
 
 class Shapes(Section):
@@ -59,7 +59,7 @@ class _Split(Section):
 class Split(_Split):
     """The part is drawn: nested for one rule and seed, whatever the percentages."""
 
-    percent: Annotated[float, Field(gt=0, le=100)]  # of the training images
+    percent: Percent  # of the training images
     rule: Literal["stratified", "uniform"]  # uniform: as published, a class may be missing
     seed: Seed
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.base import Count, Name, Positive, Section, Seed, Share
+from pipeline.params.base import Count, Name, Percent, Positive, Section, Seed, Share
 
 SemanticKind = Literal[
     "tags", "boxes", "points", "scribbles", "pixels", "cam_tags", "cam_boxes", "spread", "grown"
@@ -23,6 +23,8 @@ class _WeakLabels(Section):
     """A label set that is derived from the label maps of `split`, and from instances where there are any."""
 
     split: Literal["train", "val"]
+    percent: Percent  # of the split's images that are labelled; of one seed, nested and of all kinds the same
+    seed: Seed  # which images are labelled, and where marks are drawn
     processes: Positive
 
 
@@ -53,7 +55,6 @@ class PointLabels(_WeakLabels):
     background: Count  # clicks into the background of an image, where the dataset has one
     radius: Count  # of the disc that a click labels; SPML: 6
     min_area: Positive
-    seed: Seed
 
 
 class ScribbleLabels(_WeakLabels):
@@ -64,7 +65,6 @@ class ScribbleLabels(_WeakLabels):
     background: Count  # strokes through the background of an image, where the dataset has one
     radius: Count  # of the disc that moves along a stroke; SPML: 3
     min_area: Positive
-    seed: Seed
 
 
 class AnnotatedPoints(_WeakLabels):
@@ -74,7 +74,6 @@ class AnnotatedPoints(_WeakLabels):
     background: Count
     radius: Count
     min_area: Positive  # of a part of the background
-    seed: Seed
 
 
 WeakLabels = Annotated[

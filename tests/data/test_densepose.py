@@ -200,7 +200,14 @@ def test_from_the_file_to_labels_of_points(root: Path) -> None:
     annotations = read_json(root / "prepared" / "annotations" / "train.json")
     assert annotations["annotations"] == []
     row = AnnotatedPoints(
-        kind="annotated_points", split="train", processes=1, background=1, radius=0, min_area=9, seed=0
+        kind="annotated_points",
+        split="train",
+        percent=100.0,
+        processes=1,
+        background=1,
+        radius=0,
+        min_area=9,
+        seed=0,
     )
     write_weak_labels(root / "semantic" / "train", annotations, row, root / "points")
     labels = SemanticLabels.open(root / "points")

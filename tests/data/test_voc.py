@@ -273,7 +273,7 @@ def test_tags_of_voc_mini_are_those_it_lists(mini: Path, shared_data: Path) -> N
     listed = json.loads((shared_data / "data/voc-mini/image_tags.json").read_text(encoding="utf-8"))
     for split in ("train", "val"):
         annotations = read_json(mini / "prepared" / "annotations" / f"{split}.json")
-        row = TagLabels(kind="tags", split="train", processes=1)
+        row = TagLabels(kind="tags", split="train", percent=100.0, seed=0, processes=1)
         write_weak_labels(mini / "semantic" / split, annotations, row, mini / "tags")
         labels = SemanticLabels.open(mini / "tags")
         assert {image.file_name[:-4]: list(image.tags) for image in labels.images.values()} == {

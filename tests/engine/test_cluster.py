@@ -109,6 +109,7 @@ def test_scribbles_are_the_same_as_in_this_process(two_workers: DaskCluster, tmp
     coco = {"images": images, "annotations": [], "categories": categories}
     row = ScribbleLabels(
         kind="scribbles",
+        percent=100.0,
         split="train",
         length=0.5,
         background=1,

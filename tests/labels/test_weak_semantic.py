@@ -20,13 +20,14 @@ from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.labels.weak_semantic import write_weak_labels
 from pipeline.params.semantic_labels import WeakLabels
 
+ALL = {"split": "train", "percent": 100.0, "seed": 0, "processes": 1}
 CLASSES = ["background", "cat", "dog"]
 POINTS = {"kind": "points", "per_object": 2, "background": 3, "radius": 2, "min_area": 6, "seed": 5}
 SCRIBBLES = {"kind": "scribbles", "length": 1.0, "background": 2, "radius": 1, "min_area": 6, "seed": 5}
 
 
 def row(**settings: Any) -> WeakLabels:
-    made: WeakLabels = TypeAdapter(WeakLabels).validate_python({"split": "train", "processes": 1, **settings})
+    made: WeakLabels = TypeAdapter(WeakLabels).validate_python({**ALL, **settings})
     return made
 
 

@@ -148,7 +148,8 @@ def add_semantic(repository: Path) -> None:
     rows: dict[str, dict[str, dict[str, object]]] = {
         "paint": {split: {"processes": 1} for split in ("train", "val")},
         "weak_labels": {
-            kind: {"kind": kind, "split": "train", "processes": 1} for kind in ("tags", "pixels")
+            kind: {"kind": kind, "split": "train", "percent": 100.0, "seed": 0, "processes": 1}
+            for kind in ("tags", "pixels")
         },
         "own_maps": {
             "mine": {"path": "data/mine", "kind": "points", "value_255": "unlabelled", "processes": 1}
