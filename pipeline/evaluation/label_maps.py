@@ -17,7 +17,8 @@ def score_label_maps(
 ) -> tuple[Metrics, SemanticCounts]:
     """Score the partial label maps of a label set; returns figures in percent and the counts behind them.
 
-    truth: label maps of the same images, with `about` {"classes": names by index}; executor: see map_images.
+    truth: label maps of these images, and maybe of others, with `about` {"classes": names by index};
+    executor: see map_images.
     Figures: images; labelled, the share of the pixels with ground truth that the maps label;
     labelled_accuracy, the share of these that are right; mIoU and boundary_mIoU, for which a pixel without a
     label is missed by the class it is of; per_class; interval {figure: 95 % over images}.  One that is

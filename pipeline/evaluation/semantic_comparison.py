@@ -67,15 +67,24 @@ def compare_semantic(
 
 
 def compare_label_maps(maps: dict[str, SemanticCounts], samples: int, seed: int) -> dict[str, Any]:
-    """Compare label sets that were scored on the same training images: figures, intervals, differences.
+    """Compare label sets that were scored on training images: figures, intervals, differences.
 
     maps: label set -> its counts.  In the layout of `compare_semantic`, of mIoU alone and without oracles:
-    whether pseudo-labels are better than the seeds that they were made of.  Raises UserError as that does.
+    whether pseudo-labels are better than the seeds that they were made of.  Sets of different shares of the
+    images have their own figures, but no difference: nothing is resampled together.
     """
-    alone = {name: {0: counts} for name, counts in maps.items()}
-    compared = compare_semantic(alone, dict.fromkeys(maps, "none"), samples, seed)
-    sets = {
-        name: {key: row[key] for key in ("mIoU", "boundary_mIoU", "interval")}
-        for name, row in compared["runs"].items()
+    alike: dict[bytes, dict[str, SeedCounts]] = {}
+    for name, counts in maps.items():
+        alike.setdefault(counts.image_ids.tobytes(), {})[name] = {0: counts}
+    compared = [
+        compare_semantic(group, dict.fromkeys(group, "none"), samples, seed) for group in alike.values()
+    ]
+    rows = {
+        name: {key: row[key] for key in ("mIoU", "boundary_mIoU", "interval")} | {"images": of["images"]}
+        for of in compared
+        for name, row in of["runs"].items()
     }
-    return {"sets": sets, "differences": compared["differences"], "images": compared["images"]}
+    return {
+        "sets": {name: rows[name] for name in maps},
+        "differences": [one for of in compared for one in of["differences"]],
+    }

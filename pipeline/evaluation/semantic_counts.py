@@ -88,8 +88,9 @@ def count_images(
     """Count every image of `truth`, a pack of label maps (H, W) uint8 whose `about` names the classes.
 
     plain, crf: packs of predicted classes of the same images; images that `truth` does not have are left
-    alone.  dilation: see `boundary_overlap`.  With `partial_maps`, pixels of no class are predictions of one
-    more class, the last, which the ground truth never has: they are missed by the class they are of.  Raises
+    alone.  dilation: see `boundary_overlap`.  With `partial_maps`, the images are those of `plain`, a label
+    set, which may be of a share of them; and pixels of no class are predictions of one more class, the last,
+    which the ground truth never has: they are missed by the class they are of.  Raises
     UserError for an image without a prediction, one of another size, and pixels whose predicted class does
     not exist.
     """
@@ -98,9 +99,10 @@ def count_images(
     work = partial(
         _count_image, truth=truth, kinds=kinds, classes=classes, dilation=dilation, partial_maps=partial_maps
     )
-    counted = list(map_images(work, truth.ids, processes, "label maps", executor))
+    images = plain.ids if partial_maps else truth.ids
+    counted = list(map_images(work, images, processes, "label maps", executor))
     made = [MapCounts(*arrays) for arrays in _stacked(counted, classes, len(kinds))]
-    return SemanticCounts(np.asarray(truth.ids, dtype=np.int64), made[0], made[1] if len(made) > 1 else None)
+    return SemanticCounts(np.asarray(images, dtype=np.int64), made[0], made[1] if len(made) > 1 else None)
 
 
 def _stacked(

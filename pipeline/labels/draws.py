@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,12 @@ def labelled_size(percent: float, images: int, source: object) -> int:
     """`split_size`, and UserError where that is less than one image of the dataset `source`."""
     if size := split_size(percent, images):
         return size
+    one = Context(prec=3, rounding=ROUND_CEILING).divide(Decimal(100), images)  # else it would be too little
     raise UserError(
         source,
         "",
         f"{percent:g} % of its {images} images is less than one image",
-        f"take a larger share; one image is {100 / images:.3g} %",
+        f"take a larger share; one image is {one} %",
     )
 
 

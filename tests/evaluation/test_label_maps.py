@@ -59,7 +59,36 @@ def test_sets_are_compared_on_the_same_images(tmp_path: Path) -> None:
     assert difference["mIoU"] == pytest.approx(points["all"] - points["fewer"])
     assert difference["interval"][0] > 0
     assert difference["within_noise"] is False
-    assert compared["images"] == 30
+    assert {row["images"] for row in compared["sets"].values()} == {30}
+
+
+def test_a_set_of_a_share_is_scored_on_its_own_images(tmp_path: Path) -> None:
+    truth, found = scenes(6, images=8)
+    first = pack(tmp_path / "truth", truth)
+    part = dict(list(found.items())[2:5])
+    figures, counts = score_label_maps(first, pack(tmp_path / "part", part), SETTINGS)
+    alone = score_label_maps(
+        pack(tmp_path / "alone", {image: truth[image] for image in part}),
+        pack(tmp_path / "same", part),
+        SETTINGS,
+    )[0]
+    assert figures == alone
+    assert figures["images"] == 3
+    whole = score_label_maps(first, pack(tmp_path / "whole", found), SETTINGS)[1]
+    compared = compare_label_maps({"part": counts, "whole": whole, "twin": counts}, 50, 1)
+    assert [row["images"] for row in compared["sets"].values()] == [3, 8, 3]
+    assert list(compared["sets"]) == ["part", "whole", "twin"]
+    (difference,) = compared["differences"]  # of the two that are of the same images
+    assert difference["mIoU"] == 0
+
+
+def test_a_map_of_an_image_without_ground_truth_is_refused(tmp_path: Path) -> None:
+    truth, found = scenes(7, images=2)
+    first, *_ = truth
+    with pytest.raises(UserError, match=r"truth: image \d+: has no map here"):
+        score_label_maps(
+            pack(tmp_path / "truth", {first: truth[first]}), pack(tmp_path / "maps", found), SETTINGS
+        )
 
 
 def test_labels_of_other_classes_are_refused(tmp_path: Path) -> None:

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from pipeline.data.label_codes import UNLABELLED, VOID
 from pipeline.data.masks import encode, extents
-from pipeline.data.packs import encode_map, write_pack
+from pipeline.data.packs import Pack, encode_map, write_pack
 from pipeline.errors import UserError
 from pipeline.files import read_json
+from pipeline.labels.draws import split_size, uniform_order
 from pipeline.labels.label_file import LabelFile
 from pipeline.labels.semantic_labels import SemanticLabels
 from pipeline.labels.weak_semantic import write_weak_labels
@@ -60,6 +64,20 @@ def semantic(tmp_path: Path) -> Path:
     return tmp_path / "semantic"
 
 
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Twelve maps with ids that are not their places."""
+    members = [(5 * key + 2, encode_map(np.roll(scene(), 3 * key, axis=1))) for key in range(12)]
+    write_pack(tmp_path / "many", members, {"classes": CLASSES, "background": True})
+    return tmp_path / "many"
+
+
+def coco_of(semantic: Path) -> dict[str, Any]:
+    ids = Pack(semantic).ids
+    images = [{"id": key, "file_name": f"{key}.jpg", "width": 80, "height": 60} for key in ids]
+    return {**coco([]), "images": images}
+
+
 def coco(rows: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     sizes = {3: (80, 60), 8: (20, 20), 9: (80, 60)}
     return {
@@ -73,7 +91,7 @@ def coco(rows: list[dict[str, Any]] | None = None) -> dict[str, Any]:
 
 
 def make(semantic: Path, annotations: dict[str, Any] | None = None, **settings: Any) -> SemanticLabels:
-    folder = semantic.with_name("labels")
+    folder = semantic.with_name("labels" + settings.pop("name", ""))
     write_weak_labels(semantic, annotations or coco(), row(**settings), folder)
     return SemanticLabels.open(folder)
 
@@ -228,3 +246,52 @@ def test_maps_of_other_images_are_refused_and_the_old_labels_stay(semantic: Path
         make(semantic, turned, kind="pixels")
     assert SemanticLabels.open(first.folder).kind == "tags"
     assert sorted(path.name for path in semantic.parent.iterdir()) == ["labels", "semantic"]
+
+
+def expected(semantic: Path, percent: float, seed: int) -> list[int]:
+    """The head of the published draw: the same images, whatever is labelled."""
+    ids = Pack(semantic).ids
+    return sorted(ids[place] for place in uniform_order(len(ids), seed)[: split_size(percent, len(ids))])
+
+
+KINDS = [{"kind": "tags"}, {"kind": "pixels"}, {"kind": "boxes", "min_area": 6}, POINTS, SCRIBBLES]
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=lambda settings: settings["kind"])
+@given(percent=st.floats(0.0834, 1).map(lambda share: round(100 * share, 2)), seed=st.integers(0, 3))
+@hypothesis_settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_share_is_nested_and_of_every_kind_the_same_images(
+    many: Path, settings: dict[str, Any], percent: float, seed: int
+) -> None:
+    told = {**settings, "seed": seed}
+    changes = [{}, {"percent": 50.0}, {"percent": percent}]
+    all_of_them, half, part = (
+        make(many, coco_of(many), **{**told, **change, "name": str(place)})
+        for place, change in enumerate(changes)
+    )
+    assert len(half.images) == 6
+    smaller, larger = sorted((set(half.images), set(part.images)), key=len)
+    assert smaller <= larger <= set(all_of_them.images)
+    assert list(part.images) == sorted(part.images) == expected(many, percent, seed)
+    assert all(part.images[key].tags == all_of_them.images[key].tags for key in part.images)
+    if part.kind not in ("tags", "boxes"):
+        for key in part.images:
+            np.testing.assert_array_equal(part.partial_map(key), all_of_them.partial_map(key))
+
+
+def test_another_seed_labels_other_images(many: Path) -> None:
+    drawn = {
+        tuple(make(many, coco_of(many), kind="tags", percent=25.0, seed=seed).images) for seed in range(6)
+    }
+    assert len(drawn) > 3
+
+
+def test_a_share_of_less_than_an_image_is_refused(semantic: Path) -> None:
+    with pytest.raises(UserError, match=r"semantic: 20 % of its 3 images is less than one image; take a lar"):
+        make(semantic, kind="tags", percent=20.0)
+    assert not (semantic.parent / "labels").exists()
+    with pytest.raises(UserError, match=r"one image is 33\.4 %"):
+        make(semantic, kind="tags", percent=33.3)
+    assert len(make(semantic, kind="tags", percent=33.4).images) == 1
