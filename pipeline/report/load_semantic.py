@@ -133,6 +133,7 @@ def _scored(layout: Layout, params: Params, name: str) -> ScoredLabels:
         mIoU=metrics["mIoU"],
         interval=Interval.of(metrics["interval"]["mIoU"]),
         boundary_mIoU=metrics["boundary_mIoU"],
+        images=metrics["images"],
     )
 
 

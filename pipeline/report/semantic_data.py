@@ -90,7 +90,7 @@ class ScoredLabels:
 
     drawn: what people gave for it; origin: how it came of that, in words; labelled: the share of the pixels
     that have a label, labelled_accuracy: the share of those that are right; in mIoU, an unlabelled pixel is
-    missed.  All in percent, None where undefined.
+    missed.  All in percent, None where undefined.  images: how many it has maps of.
     """
 
     name: str
@@ -101,6 +101,7 @@ class ScoredLabels:
     mIoU: float | None
     interval: Interval | None
     boundary_mIoU: float | None
+    images: int
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,19 @@ class LabelMaps:
             if row.name == name:
                 return row
         raise KeyError(name)
+
+    @property
+    def floor(self) -> tuple[str, float] | None:
+        """The commonest class of the ground truth, and the mIoU in percent of a map that says it everywhere.
+
+        What a network that has learnt nothing may have; None without a row.
+        """
+        if not self.rows:
+            return None
+        pixels = self.rows[0].confusion.sum(axis=1)
+        commonest = int(pixels.argmax())
+        share = float(pixels[commonest] / pixels.sum())
+        return self.classes.names[commonest], 100 * share / int((pixels > 0).sum())
 
     @property
     def slots(self) -> dict[str, int]:

@@ -86,6 +86,7 @@ SET_HEADINGS = (
     ("Labelled", "share of the pixels that have a label"),
     ("Right", "share of the labelled pixels whose label is right"),
     ("Boundary mIoU", "as mIoU, near the outlines of the classes"),
+    ("Images", "training images that it has maps of"),
 )
 
 
@@ -108,6 +109,7 @@ def content(maps: LabelMaps) -> dict[str, Any]:
         ],
         "set_differences": difference_lines(maps.set_differences),
         "classes": class_lines(maps),
+        "floor": floor_text(maps),
         "paces": pace_meaning(cost_rows(maps)) if costed(cost_rows(maps)) else "",
         "chip": {name: slot % len(RUNS) for name, slot in maps.slots.items()},
         "summary": summary(maps),
@@ -120,6 +122,13 @@ def columns(maps: LabelMaps) -> list[Column]:
     return [column for column in COLUMNS if any(column[2](row).value is not None for row in maps.rows)]
 
 
+def floor_text(maps: LabelMaps) -> str:
+    """What the figures of the rows must be read against, one sentence; "" without rows."""
+    if (floor := maps.floor) is None:
+        return ""
+    return f"A map that says {floor[0]} everywhere has a mIoU of {number(floor[1])}."
+
+
 def set_cells(made: ScoredLabels) -> list[Cell]:
     """Its cells under SET_HEADINGS."""
     return [
@@ -128,6 +137,7 @@ def set_cells(made: ScoredLabels) -> list[Cell]:
             Cell(number(value), value=value)
             for value in (made.labelled, made.labelled_accuracy, made.boundary_mIoU)
         ),
+        Cell(str(made.images), value=made.images),
     ]
 
 

@@ -98,9 +98,10 @@ def make_label_maps() -> LabelMaps:
                 53.6,
                 Interval(52.8, 54.4),
                 30.1,
+                600,
             ),
             ScoredLabels(
-                "spread_tags", "tags", "spread by the embedding embed_tag", 88.0, None, 57.0, None, 33.0
+                "spread_tags", "tags", "spread by the embedding embed_tag", 88.0, None, 57.0, None, 33.0, 1500
             ),
         ),
         set_differences=(Difference("spread_tags", "cam_tags", 3.4, Interval(2.6, 4.2), False),),

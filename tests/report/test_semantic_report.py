@@ -8,13 +8,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.report.data import ReportData
 from pipeline.report.markdown import report_md
 from pipeline.report.page import page_html
 from pipeline.report.semantic_data import LabelMaps
-from pipeline.report.semantic_tables import content, summary, tile, warnings
+from pipeline.report.semantic_tables import content, floor_text, summary, tile, warnings
 from pipeline.report.table import results_csv
 from pipeline.report.write import write_report
 from tests.report.made_up import make_data
@@ -60,6 +61,19 @@ def test_warnings_name_noise_seeds_and_stand_ins() -> None:
     row = replace(MAPS.rows[0], not_computed=("IoU of star: no pixel of it",), seeds=(0, 1))
     first, *_ = warnings(replace(MAPS, rows=(row,), differences=(), stand_ins=()))
     assert first == "Not computed for “Labels of all pixels”: IoU of star: no pixel of it"
+
+
+def test_rows_are_read_against_the_commonest_class_everywhere() -> None:
+    maps = MAPS
+    confusion = np.array([[50, 10, 0, 0], [5, 15, 0, 0], [0, 0, 0, 0], [10, 0, 0, 10]])
+    told = replace(maps, rows=(replace(maps.rows[0], confusion=confusion), *maps.rows[1:]))
+    name, score = told.floor or ("", 0.0)
+    assert name == told.classes.names[0]
+    assert score == pytest.approx(100 * (60 / 100) / 3)  # the third class has no ground truth
+    assert floor_text(told) == f"A map that says {name} everywhere has a mIoU of 20.0."
+    turned = replace(told, rows=(replace(told.rows[0], confusion=confusion[::-1]),))
+    assert (turned.floor or ("", 0.0))[0] == told.classes.names[3]
+    assert floor_text(replace(maps, rows=())) == ""
 
 
 def test_columns_without_a_figure_are_left_out() -> None:
