@@ -1,4 +1,4 @@
-"""Write the class activation maps of all training images."""
+"""Write the class activation maps of the images of a label set of tags."""
 
 from pipeline.data.images import ImageStore
 from pipeline.engine.devices import pick_device

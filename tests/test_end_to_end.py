@@ -30,6 +30,8 @@ MICRO = {
     "steps: 500": "steps: 6",
     "steps: 1400": "steps: 6",
     "steps: 300 ": "steps: 4 ",
+    "steps: 400 ": "steps: 4 ",
+    "steps: 600 ": "steps: 4 ",
     "steps: 200 ": "steps: 4 ",
     "percent: 4.0": "percent: 25.0",
     "burn_in: 600 ": "burn_in: 3 ",
@@ -122,6 +124,7 @@ class TestPipeline:
         assert set(rows) == trained | maps | {"guided_4.teacher", *ROWS["baselines"]}
         assert (rows["spml_point"]["supervision"], rows["spml_point"]["task"]) == ("points", "semantic")
         assert all(float(rows[name]["mIoU"]) >= 0 for name in maps)
+        assert {rows[name]["labelled_fraction"] for name in maps} == {"0.375"}  # 40 % of 24, rounded down
         assert {rows[name]["labelled_fraction"] for name in ("guided_4", "guided_4.teacher")} == {"0.25"}
         assert rows["boxinst"]["supervision"] == rows["condinst_mal"]["supervision"] == "boxes"
         assert (rows["mal"]["AP"], rows["mal"]["retention"]) == ("", "")

@@ -92,6 +92,17 @@ def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             {"weight_files": {"whole": WHOLE}, "cams.plain.backbone": "whole"},
             "cams.plain.backbone: whole holds a whole mask2former, which masks have trained",
         ),
+        *(
+            (
+                {
+                    "weak_labels.set": {**WEAK_BOXES, "percent": 40.0, "seed": seed},
+                    "weak_labels.tags.percent": percent,
+                    "box_cam_labels.from_boxes.boxes": "set",
+                },
+                f"box_cam_labels.from_boxes.boxes: set are of 40 % of the images (seed {seed}), not of all",
+            )
+            for seed, percent in ((0, 40.1), (0, 100.0), (1, 40.0))
+        ),
         ({"refined_cams.spread.cams": "spread"}, "refined_cams.spread.cams: 'spread' is not defined"),
         (
             {"weak_labels.others": OTHER_TAGS, "refined_cams.spread.labels": "others"},
@@ -158,6 +169,11 @@ def test_two_sets_of_maps_have_two_names(sound: dict[str, Any]) -> None:
     [
         {"generate": {}, "import_voc": VOC, "paint": {}},
         {"weak_labels.set": WEAK_BOXES, "box_cam_labels.from_boxes.boxes": "set"},
+        {
+            "weak_labels.set": {**WEAK_BOXES, "percent": 40.0},
+            "weak_labels.tags.percent": 30.0,
+            "box_cam_labels.from_boxes.boxes": "set",
+        },
         {"tag_cam_labels.from_tags.cams": "plain"},
         {"box_cam_labels.from_boxes.cams": "spread"},
     ],

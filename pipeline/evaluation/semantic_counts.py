@@ -85,14 +85,14 @@ def count_images(
     *,
     partial_maps: bool = False,
 ) -> SemanticCounts:
-    """Count every image of `truth`, a pack of label maps (H, W) uint8 whose `about` names the classes.
+    """Count every image of a pack, of `truth` or, with `partial_maps`, of `plain`.
 
-    plain, crf: packs of predicted classes of the same images; images that `truth` does not have are left
-    alone.  dilation: see `boundary_overlap`.  With `partial_maps`, the images are those of `plain`, a label
-    set, which may be of a share of them; and pixels of no class are predictions of one more class, the last,
-    which the ground truth never has: they are missed by the class they are of.  Raises
-    UserError for an image without a prediction, one of another size, and pixels whose predicted class does
-    not exist.
+    truth: label maps (H, W) uint8; its `about` names the classes.  plain, crf: packs of predicted classes;
+    images that `truth` does not have are left alone.  dilation: see `boundary_overlap`.  partial_maps:
+    `plain` is a label set, of all images or of a share of them, and its pixels of no class are predictions of
+    one more class, the last, which the ground truth never has: they are missed by the class they are of.
+    Raises UserError for an image without a prediction, one of another size, and pixels whose predicted class
+    does not exist.
     """
     classes = len(truth.about["classes"]) + int(partial_maps)
     kinds = [plain] if crf is None else [plain, crf]

@@ -21,7 +21,9 @@ def split_size(percent: float, images: int) -> int:
 
 
 def labelled_size(percent: float, images: int, source: object) -> int:
-    """`split_size`, and UserError where that is less than one image of the dataset `source`."""
+    """`split_size`; UserError where that is less than one image of the dataset `source`."""
+    if not images:
+        raise UserError(source, "", "has no images", "run `dvc repro` with a dataset that has some")
     if size := split_size(percent, images):
         return size
     one = Context(prec=3, rounding=ROUND_CEILING).divide(Decimal(100), images)  # else it would be too little

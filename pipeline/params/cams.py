@@ -56,7 +56,7 @@ class CamInference(Section):
 
 
 class Cams(Section):
-    """A set of class activation maps of all training images, from their tags."""
+    """A set of class activation maps of the images of a label set of tags."""
 
     labels: Name  # of kind tags
     backbone: Name

@@ -66,6 +66,7 @@ def check_semantic_rows(params: Params) -> None:
     for name, of_boxes in params.box_cam_labels.items():
         _check_cam_labels(params, f"box_cam_labels.{name}", of_boxes)
         _check_boxes(params, f"box_cam_labels.{name}.boxes", of_boxes.boxes)
+        _check_boxes_of_tagged(params, f"box_cam_labels.{name}.boxes", of_boxes)
     for name, grown in params.grown_labels.items():
         _check_grown(params, f"grown_labels.{name}", grown)
     _check_embeddings(params)
@@ -170,6 +171,18 @@ def _check_boxes(params: Params, key: str, boxes: str) -> None:
     row = tables[boxes]
     if row.kind != "boxes" or row.split != "train":
         raise ValueError(f"{key}: {boxes} holds {row.kind} of {row.split}, and boxes of train are needed")
+
+
+def _check_boxes_of_tagged(params: Params, key: str, row: BoxCamLabels) -> None:
+    """Boxes of a share must be of all images that have tags."""
+    boxes, tags = params.weak_labels.get(row.boxes), params.weak_labels.get(row.labels)
+    if boxes is None or boxes.percent == 100:
+        return
+    if tags is None or tags.seed != boxes.seed or tags.percent > boxes.percent:
+        raise ValueError(
+            f"{key}: {row.boxes} are of {boxes.percent:g} % of the images (seed {boxes.seed}), not of all"
+            f" that have tags in {row.labels}; take boxes of a share at least as large, of the same seed"
+        )
 
 
 def _check_grown(params: Params, key: str, row: GrownLabels) -> None:

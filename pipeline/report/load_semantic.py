@@ -12,7 +12,7 @@ from pipeline.evaluation.semantic_counts import SemanticCounts
 from pipeline.files import read_json
 from pipeline.layout import Layout
 from pipeline.params import ClassifierRun, Params
-from pipeline.params.semantic_rows import drawn_kind
+from pipeline.params.semantic_rows import drawn_kind, label_sources
 from pipeline.report.curves import read_curve
 from pipeline.report.data import Difference, Interval
 from pipeline.report.priors import load_priors
@@ -89,6 +89,7 @@ def _row(layout: Layout, params: Params, compared: dict[str, Any], name: str) ->
         not_computed=tuple(missing),
         model=_model(params, name),
         train_images=model["train_images"],
+        labelled_fraction=model["train_images"] / read_json(layout.summary)["splits"]["train"]["images"],
         params_million=model["parameters"] / 1e6,
         settings={key: section.model_dump() for key, section in _sections(params, name).items()},
         environment=model["environment"],
@@ -119,7 +120,9 @@ def _sections(params: Params, name: str) -> dict[str, BaseModel]:
         sections["embedding_method"] = params.semantic_methods[embedding.settings]
         sections["segments"] = params.all_segments[embedding.segments]
         sections["labels"] = params.spread[run.labels]
-    return sections
+    behind = label_sources(params, run.labels)
+    given = {f"weak_labels.{name}": row for name, row in params.weak_labels.items() if name in behind}
+    return sections | given
 
 
 def _scored(layout: Layout, params: Params, name: str) -> ScoredLabels:

@@ -48,7 +48,8 @@ class LabelMapRow:
     interval;
     retention, retention_crf: percent of the oracle's mIoU and mIoU_crf, with the first's interval; per_class:
     class -> IoU in percent; seed_scores: seed -> mIoU; confusion: (C, C) pixels of the first seed, ground
-    truth by prediction; not_computed: one line per figure that is missing; settings, environment: as `Row`.
+    truth by prediction; labelled_fraction: share of the dataset's training images, in [0, 1], that the row is
+    trained on; not_computed: one line per figure that is missing; settings, environment: as `Row`.
     """
 
     name: str
@@ -69,6 +70,7 @@ class LabelMapRow:
     not_computed: tuple[str, ...] = ()
     model: str = ""
     train_images: int | None = None
+    labelled_fraction: float | None = None
     params_million: float | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
@@ -163,9 +165,9 @@ class LabelMaps:
     def floor(self) -> tuple[str, float] | None:
         """The commonest class of the ground truth, and the mIoU in percent of a map that says it everywhere.
 
-        What a network that has learnt nothing may have; None without a row.
+        What a network that has learnt nothing may have; None without a row or ground truth.
         """
-        if not self.rows:
+        if not self.rows or not self.rows[0].confusion.any():
             return None
         pixels = self.rows[0].confusion.sum(axis=1)
         commonest = int(pixels.argmax())

@@ -80,7 +80,7 @@ COLUMNS: tuple[Column, ...] = (
 SET_HEADINGS = (
     (
         "mIoU",
-        "mean IoU of the label maps of the training images; a pixel without a label is missed by the class"
+        "mean IoU of the label maps of its training images; a pixel without a label is missed by the class"
         " it is of; below it the 95 % bootstrap interval over images",
     ),
     ("Labelled", "share of the pixels that have a label"),
@@ -126,7 +126,9 @@ def floor_text(maps: LabelMaps) -> str:
     """What the figures of the rows must be read against, one sentence; "" without rows."""
     if (floor := maps.floor) is None:
         return ""
-    return f"A map that says {floor[0]} everywhere has a mIoU of {number(floor[1])}."
+    return (
+        f"On the validation images, a map that says {floor[0]} everywhere has an mIoU of {number(floor[1])}."
+    )
 
 
 def set_cells(made: ScoredLabels) -> list[Cell]:
@@ -137,7 +139,7 @@ def set_cells(made: ScoredLabels) -> list[Cell]:
             Cell(number(value), value=value)
             for value in (made.labelled, made.labelled_accuracy, made.boundary_mIoU)
         ),
-        Cell(str(made.images), value=made.images),
+        Cell(f"{made.images:,}", value=made.images),
     ]
 
 
@@ -176,6 +178,21 @@ def warnings(maps: LabelMaps) -> list[str]:
         for reason in row.not_computed:
             reasons.setdefault(reason, []).append(f"“{row.title}”")
     lines = [f"Not computed for {', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
+    fewer = [
+        f"“{row.title}” ({row.train_images:,} and {oracle.train_images:,})"
+        for row in maps.rows
+        if row.oracle != "none"
+        for oracle in [maps.row(row.oracle)]
+        if row.train_images is not None
+        and oracle.train_images is not None
+        and row.train_images != oracle.train_images
+    ]
+    if fewer:
+        lines.append(f"Trained on another number of images than the oracle: {', '.join(fewer)}.")
+    if len({made.images for made in maps.sets}) > 1:
+        lines.append(
+            "Label sets of different images are not compared with each other; a class may be missing in some."
+        )
     noisy = [item for item in maps.differences if item.within_noise]
     if noisy:
         pairs = "; ".join(

@@ -80,6 +80,7 @@ def _map_result(row: LabelMapRow) -> dict[str, str]:
         "labels": row.labels,
         "oracle": row.oracle,
         **{name: fixed(row.figures.get(name), 2) for name in ("mIoU", "mIoU_crf")},
+        "labelled_fraction": "" if row.labelled_fraction is None else f"{row.labelled_fraction:g}",
         "retention": fixed(row.retention, 1),
         "ci_low": fixed(inside.low if inside else None, 2),
         "ci_high": fixed(inside.high if inside else None, 2),

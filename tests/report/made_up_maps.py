@@ -58,6 +58,7 @@ def _row(name: str) -> LabelMapRow:
         seed_scores={0: score},
         model="spml_small",
         train_images=1500,
+        labelled_fraction=0.4,
         params_million=0.42,
         settings={"method": {"kind": "pixel_classifier", "train": {"steps": 200}}},
     )
@@ -101,7 +102,7 @@ def make_label_maps() -> LabelMaps:
                 600,
             ),
             ScoredLabels(
-                "spread_tags", "tags", "spread by the embedding embed_tag", 88.0, None, 57.0, None, 33.0, 1500
+                "spread_tags", "tags", "spread by the embedding embed_tag", 88.0, None, 57.0, None, 33.0, 600
             ),
         ),
         set_differences=(Difference("spread_tags", "cam_tags", 3.4, Interval(2.6, 4.2), False),),

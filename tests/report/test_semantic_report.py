@@ -70,10 +70,28 @@ def test_rows_are_read_against_the_commonest_class_everywhere() -> None:
     name, score = told.floor or ("", 0.0)
     assert name == told.classes.names[0]
     assert score == pytest.approx(100 * (60 / 100) / 3)  # the third class has no ground truth
-    assert floor_text(told) == f"A map that says {name} everywhere has a mIoU of 20.0."
+    assert (
+        floor_text(told)
+        == f"On the validation images, a map that says {name} everywhere has an mIoU of 20.0."
+    )
     turned = replace(told, rows=(replace(told.rows[0], confusion=confusion[::-1]),))
     assert (turned.floor or ("", 0.0))[0] == told.classes.names[3]
-    assert floor_text(replace(maps, rows=())) == ""
+    nothing = replace(maps, rows=(replace(maps.rows[0], confusion=np.zeros((4, 4), np.int64)),))
+    assert floor_text(nothing) == floor_text(replace(maps, rows=())) == ""
+
+
+def test_what_is_of_other_images_is_said() -> None:
+    assert not [line for line in warnings(MAPS) if "another number of images" in line]
+    first, *others = MAPS.rows
+    fewer = replace(MAPS, rows=(replace(first, train_images=600), *others))
+    told = [line for line in warnings(fewer) if "another number of images" in line]
+    names = [row.title for row in MAPS.rows if row.oracle == first.name and row.name != first.name]
+    names = names if first.is_oracle else [first.title]
+    assert len(told) == 1
+    assert all(f"“{name}”" in told[0] for name in names)
+    shares = replace(MAPS, sets=(replace(MAPS.sets[0], images=1500), *MAPS.sets[1:]))
+    (added,) = set(warnings(shares)) - set(warnings(MAPS))
+    assert added.startswith("Label sets of different images are not compared")
 
 
 def test_columns_without_a_figure_are_left_out() -> None:
@@ -129,6 +147,8 @@ def test_markdown_and_csv_have_the_rows(tmp_path: Path) -> None:
     assert (point["task"], point["supervision"], point["AP"]) == ("semantic", "points", "")
     assert (point["mIoU"], point["mIoU_crf"], point["retention"]) == ("58.20", "59.70", "81.6")
     assert (point["ci_low"], point["ci_high"]) == ("56.10", "60.10")
+    assert point["labelled_fraction"] == "0.4"
+    assert "On the validation images, a map that says background everywhere has an mIoU of" in text
     assert rows["oracle"]["task"] == "instances"
 
 
