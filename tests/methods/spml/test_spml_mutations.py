@@ -186,7 +186,7 @@ MUTATIONS = [
     ("grids", "features", ").sqrt()", ")"),
     ("grids", "features", "colors - colors.mean(dim=(2, 3), keepdim=True)", "colors"),
     ("grids", "features", "colors.abs().amax", "colors.amax"),
-    ("kmeans", "clustering", "eps=1e-12", "eps=1e-12, p=1"),
+    ("kmeans", "clustering", "embeddings.square()", "embeddings.abs()"),
     (
         "kmeans",
         "clustering",
