@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.methods.spml import portions
 from pipeline.methods.spml.clustering import normalise
-from pipeline.methods.spml.contrast import contrast
+from pipeline.methods.spml.contrast import contrast, pixel_losses
 
 SINGLE = ("plain", "unique_classes", "one_prototype", "all_same_class")
 FIELDS = (
@@ -62,20 +62,11 @@ def test_losses_match_the_release(load, file, name, entries, monkeypatch):
     concentration, weights = float(case["concentration"]), torch.full((len(rows),), 1 / len(rows))
 
     def compute(pixels, prototypes):
-        loss = contrast(pixels, prototypes, case["own"], rows, relation, concentration, weights)
-        per_pixel = [
-            contrast(
-                pixels[[index]],
-                prototypes,
-                case["own"][[index]],
-                rows[[index]],
-                relation,
-                concentration,
-                torch.ones(1),
-            )
-            for index in range(len(rows))
-        ]
-        return loss, torch.stack(per_pixel).detach()
+        rest = (case["own"], rows, relation, concentration)
+        per_pixel = pixel_losses(
+            pixels.detach(), prototypes.detach(), case["own"], rows, relation.float(), concentration, weights
+        )[0]
+        return contrast(pixels, prototypes, *rest, weights), per_pixel
 
     check_case(case, compute)
 
