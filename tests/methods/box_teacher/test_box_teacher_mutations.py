@@ -62,10 +62,11 @@ def check_losses(code, load, close):
     arrays = load("instance_losses")
     for index in range(2):
         logits, masks = arrays[f"logits_{index}"][:, 0], arrays[f"gt_{index}"][:, 0]
-        ones = torch.ones(len(logits))
-        close(code.losses.pseudo_mask_loss(logits, masks, ones), arrays[f"dice_{index}"].sum())
-        mean = code.losses.mean_projection_loss(logits, masks, ones)
-        close(mean, arrays[f"avg_projection_{index}"].sum())
+        weights = torch.linspace(0.2, 1, len(logits))
+        loss = code.losses.pseudo_mask_loss(logits, masks, weights)
+        close(loss, (weights * arrays[f"dice_{index}"]).sum())
+        loss = code.losses.mean_projection_loss(logits, masks, weights)
+        close(loss, (weights * arrays[f"avg_projection_{index}"]).sum())
     weights = torch.tensor([0.5, 0.0, 0.25])
     assert code.losses.normaliser(weights, "count").item() == 2
     assert code.losses.normaliser(weights, "weights").item() == pytest.approx(0.75, rel=1e-5)
@@ -76,15 +77,15 @@ def check_losses(code, load, close):
 def check_affinity_loss(code, load, close):
     """Proposals of one box with unequal logits and weights, one of them without a pixel in its box."""
     draw = torch.Generator().manual_seed(0)
-    logits, boxes = torch.randn(3, 8, 7, generator=draw), torch.zeros(3, 8, 7, dtype=torch.bool)
-    boxes[0, 1:6, 2:5] = boxes[2, 3:] = True
+    logits, boxes = torch.randn(4, 8, 7, generator=draw), torch.zeros(4, 8, 7, dtype=torch.bool)
+    boxes[0, 1:6, 2:5] = boxes[2, 3:] = boxes[3, 2:7, 2:5] = True
     affinity = torch.rand(1, 8, 8, 7, generator=draw)
-    weights, chosen = torch.tensor([0.5, 0.7, 0.25]), torch.zeros(3, dtype=torch.int64)
+    weights, chosen = torch.tensor([0.5, 0.7, 0.25, 0.9]), torch.zeros(4, dtype=torch.int64)
     p = logits.sigmoid()
     steps = [(y, x) for y in (-2, 0, 2) for x in (-2, 0, 2) if (y, x) != (0, 0)]
     for pairs in (affinity >= 0.5, affinity):
         expected = 0.0
-        for n in range(3):
+        for n in range(4):
             total, counted = 0.0, 0.0
             for y, x in boxes[n].nonzero().tolist():
                 for j, (dy, dx) in enumerate(steps):
