@@ -32,6 +32,7 @@ def train(folder: Path, killed_at: int = -1) -> None:
     result = fit(method, views, taught.train, seed=3, checkpoint=folder / "checkpoint", key="k", name="bt")
     save_weights(method.module, folder / "weights.safetensors")
     (folder / "history.json").write_text(json.dumps(result.history))
+    (folder / "records.json").write_text(json.dumps(method.records()))
     (folder / "resumed_at.txt").write_text(str(result.resumed_at))
 
 

@@ -35,7 +35,7 @@ def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "history.json"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "history.json", "records.json"])
 def test_a_killed_training_goes_on_to_the_same_bytes(trained: Path, name: str) -> None:
     assert (trained / "killed" / name).read_bytes() == (trained / "undisturbed" / name).read_bytes()
     assert (trained / "killed" / "resumed_at.txt").read_text() == "6"
@@ -48,6 +48,8 @@ def test_the_teacher_taught(trained: Path) -> None:
     gap = (weights[f"student.{name}"] - weights[f"teacher.{name}"]).abs().max()
     assert 0 < gap < 0.1
     assert torch.isfinite(torch.stack([tensor.float().sum() for tensor in weights.values()])).all()
+    records = json.loads((trained / "undisturbed" / "records.json").read_text())
+    assert len(records["pseudo_masks.json"]) == 2 * STEPS
     history = json.loads((trained / "undisturbed" / "history.json").read_text())
     assert [row["step"] for row in history] == list(range(1, STEPS + 1))
     assert all(row["accepted_share"] > 0 for row in history)
