@@ -78,6 +78,17 @@ def test_a_leak_through_another_stage_is_found(dag: Dag, params: Params, stage: 
     assert find_leaks(with_dep(dag, stage, dep), params)
 
 
+def test_the_quality_of_a_teachers_masks_is_measured_apart_from_the_training(
+    dag: Dag, params: Params
+) -> None:
+    """The stage reads the masks of train; a training that read what it measured would be found."""
+    stage = dag["pseudo_mask_quality@boxteacher"]
+    assert {"data/demo/prepared/annotations/train.json", "data/demo/models/boxteacher"} <= set(stage.deps)
+    assert not any("annotations" in dep or "reports" in dep for dep in dag["train@boxteacher"].deps)
+    leaks = find_leaks(with_dep(dag, "train@boxinst", stage.outs[0]), params)
+    assert any("train@boxinst <- pseudo_mask_quality@boxteacher" in leak for leak in leaks)
+
+
 @pytest.mark.parametrize("dep", ["data/demo/labels/masks", "data/demo/prepared/annotations/train.json"])
 @pytest.mark.parametrize("stage", ["pseudo_labels@mal_masks", "train@mal"])
 def test_masks_behind_pseudo_labels_are_found(dag: Dag, params: Params, stage: str, dep: str) -> None:
