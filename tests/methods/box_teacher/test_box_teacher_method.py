@@ -220,6 +220,20 @@ def test_the_student_is_shown_the_strong_view_and_its_losses_the_weak_one(build,
         assert losses[name].item() == expected[name].item()
 
 
+def test_the_teacher_computes_in_float32_whatever_the_student_does(build, batch):
+    """Under autocast, which the engine's wrapper would bring about the student, labels are the same."""
+    weak = [views.weak for views in batch]
+    expected = build().label(weak)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        labels = build().label(weak)
+        losses = build().losses(batch, 100)
+    for one, other in zip(labels, expected, strict=True):
+        assert torch.equal(one.weights, other.weights)
+        assert torch.equal(one.masks, other.masks)
+    assert all(losses[name].dtype == torch.float32 for name in LOSSES)
+    assert all(torch.isfinite(losses[name]) for name in LOSSES)
+
+
 def test_a_few_steps_lower_the_loss(build, batch):
     method = build()
     optimizer = torch.optim.SGD(method.networks.student.parameters(), lr=1e-3)
