@@ -95,6 +95,10 @@ class CondInst(nn.Module):
 def build_condinst(model: params.CondInst, num_classes: int) -> CondInst:
     """CondInst on the backbone that `model` names, with random weights."""
     backbone = build_backbone(
-        model.backbone, frozen_stages=model.frozen_stages, frozen_batchnorm=model.frozen_batchnorm
+        model.backbone,
+        frozen_stages=model.frozen_stages,
+        frozen_batchnorm=model.frozen_batchnorm,
+        stride_in_1x1=model.stride_in_1x1,
+        deformable_stages=model.deformable_stages,
     )
     return CondInst(model, num_classes, backbone)

@@ -54,6 +54,7 @@ def resnet_name(name: str) -> str:
     for stage in range(1, 5):
         name = name.replace(f"layer{stage}.", f"res{stage + 1}.")
     name = re.sub(r"bn(\d)\.", r"conv\1.norm.", name)
+    name = name.replace(".conv2.offset.", ".conv2_offset.")
     name = name.replace("downsample.0.", "shortcut.").replace("downsample.1.", "shortcut.norm.")
     return name if name.startswith("res") else f"stem.{name}"
 
@@ -136,10 +137,18 @@ def check_equal(network: nn.Module, other: nn.Module) -> None:
             assert torch.equal(level, wanted)
 
 
-@pytest.mark.parametrize("content", ["condinst", "boxinst"])
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        ("condinst", {}),
+        ("boxinst", {"stride_in_1x1": True}),
+        ("condinst", {"deformable_stages": (3, 4, 5), "frozen_stages": 2}),
+    ],
+)
 def test_original_weights_make_the_same_network(
-    tmp_path: Path, model: params.CondInst, started: Started, content: str
+    tmp_path: Path, model: params.CondInst, started: Started, content: str, changes: dict[str, Any]
 ) -> None:
+    model = model.model_copy(update=changes)
     network = build(model)
     checkpoint = {"model": original_state(network) | DERIVED, "iteration": 89_999, "optimizer": {"state": {}}}
     torch.save(checkpoint, tmp_path / "original.pth")
@@ -167,6 +176,7 @@ def test_some_names_are_as_the_authors_have_them(model: params.CondInst) -> None
         "backbone.bottom_up.stem.conv1.norm.running_var",
         "backbone.bottom_up.res2.0.shortcut.norm.bias",
         "backbone.bottom_up.res5.1.conv3.weight",
+        "backbone.bottom_up.res3.0.conv2_offset.bias",
         "backbone.fpn_lateral3.weight",
         "backbone.fpn_output5.bias",
         "backbone.top_block.p6.weight",
@@ -181,7 +191,7 @@ def test_some_names_are_as_the_authors_have_them(model: params.CondInst) -> None
         "mask_branch.refine.2.1.running_mean",
         "mask_branch.tower.1.0.weight",
         "mask_branch.tower.2.bias",
-    } <= original_state(build(model)).keys()
+    } <= original_state(build(model.model_copy(update={"deformable_stages": (3, 4, 5)}))).keys()
 
 
 def test_every_tensor_returns_under_its_own_name(tmp_path: Path, model: params.CondInst) -> None:
