@@ -11,6 +11,7 @@ _PUBLISHED = CondInst(
     backbone="small",
     frozen_stages=0,
     frozen_batchnorm=False,
+    drop_path=0.0,
     stride_in_1x1=False,
     deformable_stages=(),
     pixel_format="bgr",

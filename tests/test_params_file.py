@@ -187,9 +187,9 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("topk_per_image: 8\n    mask", "topk_per_image: -1\n    mask", ["models.condinst_small", "one of"]),
         ("deformable_stages: []", "deformable_stages: [6]", ["condinst_small.deformable_stages", "6"]),
         (
-            "frozen_stages: 0\n    frozen_batchnorm: false\n    stride_in_1x1: false\n"
+            "frozen_stages: 0\n    frozen_batchnorm: false\n    drop_path: 0.0\n    stride_in_1x1: false\n"
             "    deformable_stages: []",
-            "frozen_stages: 3\n    frozen_batchnorm: false\n    stride_in_1x1: false\n"
+            "frozen_stages: 3\n    frozen_batchnorm: false\n    drop_path: 0.0\n    stride_in_1x1: false\n"
             "    deformable_stages: [3]",
             ["condinst_small: deformable_stages must come after frozen_stages"],
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -91,7 +91,8 @@ def build_backbone(
     """The backbone `name` with a pyramid of maps, initialised at random from torch's global generator.
 
     frozen_stages: 0 = none, 1 = the stem, n >= 2 = all that leads to the map of stride 2**n, so 2 = the
-    stem and the first stage; frozen layers get no gradients, and their batch statistics stay.
+    stem and the first stage; frozen layers get no gradients, their batch statistics stay, and none is
+    dropped.
     frozen_batchnorm: batch norms everywhere become fixed scales and shifts, in training too.
     single_map: a plain transformer will do, which has no pyramid.
     drop_path: rate of the last residual block, rising from 0 at the first; None leaves timm's.
@@ -110,7 +111,9 @@ def build_backbone(
     if len(backbone.channels) < 2 and not single_map:
         raise _no_pyramid(name, list(backbone.channels))
     if frozen_stages:
-        freeze_stages(backbone.network, backbone.ends, name, frozen_stages)
+        frozen = freeze_stages(backbone.network, backbone.ends, name, frozen_stages)
+        if name != SMALL:
+            keep_blocks(frozen)
     if frozen_batchnorm:
         freeze_batchnorms(backbone.network)
     return backbone
@@ -138,8 +141,8 @@ def build_maps(
         return _small()
     rate = {"drop_path_rate": drop_path} if drop_path else {}
     backbone = _plain_vit(name, stem, pretrained, rate) if transformer else _from_timm(name, pretrained, rate)
-    if drop_path == 0:
-        keep_blocks(backbone)
+    if drop_path == 0 and name != SMALL:
+        keep_blocks(backbone.modules())
     return backbone
 
 
@@ -152,13 +155,13 @@ def is_one_of_timm(name: str, modules: Sequence[str]) -> bool:
     return is_model_in_modules(name, modules)
 
 
-def keep_blocks(module: nn.Module) -> None:
-    """Train without drop path; timm's Swin would have a rate of 0.1."""
+def keep_blocks(modules: Iterable[nn.Module]) -> None:
+    """Train these without drop path; timm's Swin would have a rate of 0.1."""
     from timm.layers.drop import DropPath
 
-    for part in module.modules():
-        if isinstance(part, DropPath):
-            part.drop_prob = 0.0
+    for module in modules:
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
 
 
 def load_backbone(backbone: Backbone, path: Path) -> list[str]:

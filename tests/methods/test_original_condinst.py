@@ -24,6 +24,7 @@ from pipeline.models.condinst import CondInst, build_condinst
 from tests.methods.conftest import reference_state
 
 CLASSES = 3
+SWIN = "swin_tiny_patch4_window7_224"
 RESNET = "resnet26"  # the smallest of timm's with the blocks and the stem of a ResNet-50
 FCOS = "proposal_generator.fcos_head."
 NAMES = {  # ours: the authors'
@@ -40,6 +41,9 @@ NAMES = {  # ours: the authors'
     r"fpn\.output\.2\.": "backbone.fpn_output5.",
     r"fpn\.extra\.0\.": "backbone.top_block.p6.",
     r"fpn\.extra\.1\.": "backbone.top_block.p7.",
+    r"backbone_norms\.0\.": "backbone.bottom_up.norm1.",
+    r"backbone_norms\.1\.": "backbone.bottom_up.norm2.",
+    r"backbone_norms\.2\.": "backbone.bottom_up.norm3.",
 }
 # What a checkpoint has beside what is learnt, and the head of CondInst's auxiliary loss.
 DERIVED = {
@@ -47,6 +51,7 @@ DERIVED = {
     "mask_head.sizes_of_interest": torch.arange(5),
     "mask_branch.seg_head.0.0.weight": torch.zeros(8, 32, 3, 3),
     "mask_branch.logits.bias": torch.zeros(CLASSES),
+    "backbone.bottom_up.layers.0.blocks.0.attn.relative_position_index": torch.zeros(49, 49),
 }
 
 
@@ -59,13 +64,20 @@ def resnet_name(name: str) -> str:
     return name if name.startswith("res") else f"stem.{name}"
 
 
+def swin_name(name: str) -> str:
+    for stage in range(3):
+        name = name.replace(f"layers_{stage + 1}.downsample.", f"layers.{stage}.downsample.")
+    return re.sub(r"^layers_(\d)\.", r"layers.\1.", name)
+
+
 def original_state(network: CondInst) -> dict[str, Tensor]:
     """The network as its authors would store it."""
     state: dict[str, Tensor] = {}
+    rename = swin_name if network.backbone_norms else resnet_name
     for name, tensor in network.state_dict().items():
         kind = name.rpartition(".")[2]
         if name.startswith("backbone.network."):
-            state[f"backbone.bottom_up.{resnet_name(name.removeprefix('backbone.network.'))}"] = tensor
+            state[f"backbone.bottom_up.{rename(name.removeprefix('backbone.network.'))}"] = tensor
         elif name.startswith("heads.fcos_head.box_outputs."):
             parts = tensor.split(network.heads.fcos_head.box_widths)
             for layer, part in zip((f"{FCOS}bbox_pred", f"{FCOS}ctrness", "controller"), parts, strict=True):
@@ -143,6 +155,7 @@ def check_equal(network: nn.Module, other: nn.Module) -> None:
         ("condinst", {}),
         ("boxinst", {"stride_in_1x1": True}),
         ("condinst", {"deformable_stages": (3, 4, 5), "frozen_stages": 2}),
+        ("boxinst", {"backbone": SWIN, "frozen_stages": 2}),
     ],
 )
 def test_original_weights_make_the_same_network(
@@ -152,7 +165,7 @@ def test_original_weights_make_the_same_network(
     network = build(model)
     checkpoint = {"model": original_state(network) | DERIVED, "iteration": 89_999, "optimizer": {"state": {}}}
     torch.save(checkpoint, tmp_path / "original.pth")
-    assert sorted(start(tmp_path, "original.pth", content)["ignored"]) == sorted(DERIVED)
+    assert sorted(start(tmp_path, "original.pth", content, model.backbone)["ignored"]) == sorted(DERIVED)
     check_equal(started(model), network)
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from pipeline.models.backbones import Backbone
 from pipeline.models.detectron2 import resnet_name
-from pipeline.state_dicts import State
 
 
 def backbone_names(backbone: Backbone) -> dict[str, str]:
@@ -17,18 +16,13 @@ def backbone_names(backbone: Backbone) -> dict[str, str]:
     A ResNet's names include those of deformable convolutions, which any of its 3x3 ones may be.
     """
     own: dict[str, Tensor] = backbone.network.state_dict()
-    if is_swin(own):
+    if any(name.startswith("layers_") for name in own):  # timm's Swin
         return {_swin_name(name): name for name in own}
     names = list(own)
     for name in own:
         if name.endswith(".conv2.weight"):
             names += [name.replace(".weight", f".offset.{part}") for part in ("weight", "bias")]
     return {resnet_name(name): name for name in names}
-
-
-def is_swin(state: State) -> bool:
-    """Whether these are the tensors of timm's Swin."""
-    return any(name.startswith("layers_") for name in state)
 
 
 def _swin_name(name: str) -> str:
