@@ -185,6 +185,14 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ),
         ("mask_out_stride: 2", "mask_out_stride: 4", ["models.condinst_small", "mask_out_stride"]),
         ("topk_per_image: 8\n    mask", "topk_per_image: -1\n    mask", ["models.condinst_small", "one of"]),
+        ("deformable_stages: []", "deformable_stages: [6]", ["condinst_small.deformable_stages", "6"]),
+        (
+            "frozen_stages: 0\n    frozen_batchnorm: false\n    drop_path: 0.0\n    stride_in_1x1: false\n"
+            "    deformable_stages: []",
+            "frozen_stages: 3\n    frozen_batchnorm: false\n    drop_path: 0.0\n    stride_in_1x1: false\n"
+            "    deformable_stages: [3]",
+            ["condinst_small: deformable_stages must come after frozen_stages"],
+        ),
         ("pairwise_size: 3", "pairwise_size: 4", ["methods.boxinst", "pairwise_size must be odd"]),
         ("bottom_pixels_removed: 0", "bottom_pixels_removed: 10", ["methods.boxinst", "vertical_flip"]),
         ("settings: projection_only", "settings: supervised", ["runs.projection.settings", "boxinst"]),

@@ -97,7 +97,11 @@ def mask_files(params: Params) -> set[str]:
         files.add(f"{data}/semantic")
     files |= {f"{data}/labels/{name}" for name, labels in params.labels.items() if labels.kind == "masks"}
     files |= {f"{data}/labels/{name}" for name in params.partial}
-    files |= {row.path for row in params.weight_files.values() if row.content != "backbone"}
+    files |= {
+        row.path
+        for row in params.weight_files.values()
+        if row.whole is not None and row.whole.supervision == "masks"
+    }
     files |= {
         f"{data}/labels/{name}" for name, row in params.weak_labels.items() if row.kind not in _WITHOUT_SHAPES
     }
