@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
 from pipeline import params
 from pipeline.methods.detection.inference import evaluating, original_boxes, rescale_boxes
 from pipeline.methods.detection.paste import paste_masks
-from pipeline.models.mask_rcnn import MaskRCNN, Pyramid
+from pipeline.models.mask_rcnn import MaskRCNN, Pyramid, Regions, fast_roi_align
 from pipeline.structures import Instances, PaddedBatch, Sample, Target, pad_images
 
 
 class SupervisedMaskRCNN:
     """The five losses of Mask R-CNN.  The masks that they compare with are cut out by RoIAlign.
 
-    module: called with padded images, their sizes and targets, returns the losses; the engine may wrap it.
+    module: called with padded images, their sizes and targets, returns losses and masks of regions; the
+    engine may wrap it.
     """
 
     module: nn.Module
@@ -32,9 +35,9 @@ class SupervisedMaskRCNN:
         Anchors and proposals are drawn from torch's global generator, which the engine seeds and restores.
         """
         batch, padded = self._load(batch)
-        targets = [_tensors(sample.target) for sample in batch]
-        losses: dict[str, Tensor] = self.module(padded.images, padded.sizes, targets)
-        return {**losses, "loss_mask": self.settings.mask_weight * losses["loss_mask"]}
+        masks = [sample.target.required_masks().as_subclass(Tensor) for sample in batch]
+        losses, regions = self.module(padded.images, padded.sizes, [_tensors(part.target) for part in batch])
+        return {**losses, "loss_mask": self.settings.mask_weight * mask_loss(regions, masks)}
 
     def after_step(self, step: int) -> None:
         """Nothing happens between steps."""
@@ -91,10 +94,24 @@ class SupervisedMaskRCNN:
         ]
 
 
+def mask_loss(regions: Regions, masks: list[Tensor]) -> Tensor:
+    """Cross entropy of the regions' masks, mean over all cells (arXiv 1703.06870, section 3).
+
+    masks: (n, h, w) bool of the objects of each image.  Returns a float32 scalar; without regions a zero that
+    stays connected to the logits.
+    """
+    if len(regions.rois) == 0:
+        return regions.logits.sum()
+    targets, first = [], 0
+    with fast_roi_align(regions.logits.device):
+        for index, part in enumerate(masks):
+            own = regions.images == index
+            objects = regions.boxes[own] - first
+            targets.append(project_masks_on_boxes(part, regions.rois[own], objects, regions.logits.shape[-1]))
+            first += len(part)
+    return F.binary_cross_entropy_with_logits(regions.logits, torch.cat(targets))
+
+
 def _tensors(target: Target) -> dict[str, Tensor]:
-    """The target as plain tensors: torchvision's heads know no other."""
-    return {
-        "boxes": target.boxes.as_subclass(torch.Tensor),
-        "labels": target.labels,
-        "masks": target.required_masks().as_subclass(torch.Tensor),
-    }
+    """Boxes and labels as plain tensors: torchvision's heads know no other."""
+    return {"boxes": target.boxes.as_subclass(torch.Tensor), "labels": target.labels}
