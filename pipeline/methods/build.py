@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from pipeline import params
 from pipeline.engine.protocol import Method
+from pipeline.methods.box_supervision.targets import box_centroids
 from pipeline.methods.boxinst.method import BoxInst
+from pipeline.methods.detection.condinst import CondInstSegmenter
+from pipeline.methods.detection.proposals import topk_per_box
+from pipeline.methods.detection.segmenter import Size
 from pipeline.methods.guided_distillation.method import GuidedDistillation
 from pipeline.methods.mal.method import AutoLabelers, Mal
 from pipeline.methods.mean_teacher.method import MeanTeacher
@@ -34,6 +40,17 @@ class Parts:
     seed: int
 
 
+def _box_condinst(of: Parts, centers: Callable[[Tensor, Size], Tensor]) -> CondInstSegmenter:
+    """centers: of boxes (N, 4) and the padded size, where their positive locations lie."""
+    return CondInstSegmenter(
+        of.model,
+        of.num_classes,
+        of.predict,
+        centers=lambda target, size: centers(target.boxes.as_subclass(Tensor), size),
+        choose=lambda positives, step: topk_per_box(positives, of.settings.topk_per_image),
+    )
+
+
 # By the kind of the method and the architecture of the network: what params.ARCHITECTURES allows.
 METHODS: Mapping[tuple[str, str], Callable[[Parts], Method[Any]]] = {
     ("supervised", "condinst"): lambda of: SupervisedCondInst(
@@ -44,9 +61,7 @@ METHODS: Mapping[tuple[str, str], Callable[[Parts], Method[Any]]] = {
         of.settings, of.network, of.model, of.predict
     ),
     ("supervised", "detectron2"): lambda of: SupervisedDetectron2(of.settings, of.network),
-    ("boxinst", "condinst"): lambda of: BoxInst(
-        of.settings, of.network, of.model, of.num_classes, of.predict
-    ),
+    ("boxinst", "condinst"): lambda of: BoxInst(of.settings, of.network, _box_condinst(of, box_centroids)),
     ("mean_teacher", "mask2former"): lambda of: MeanTeacher(
         of.settings, TaughtMask2Former(of.network, copy.deepcopy(of.network)), of.model, of.predict
     ),

@@ -4,6 +4,7 @@ A table (`runs`, `methods`, ...) maps a name to a row.  Every key must be writte
 parameters by key, and an optional key would be invisible to it.
 """
 
+from pipeline.params.box_supervision import BoxInst, BoxLosses, BoxTeacher, TeacherView
 from pipeline.params.cams import (
     BoundaryAugmentation,
     BoundaryNetwork,
@@ -44,7 +45,6 @@ from pipeline.params.data import CityscapesFolder, CocoFolder, Labels, Shapes, S
 from pipeline.params.executor import Executor
 from pipeline.params.methods import (
     ARCHITECTURES,
-    BoxInst,
     CropAugmentation,
     Mal,
     MeanField,
@@ -124,6 +124,8 @@ __all__ = [
     "BoundaryNetwork",
     "BoxCamLabels",
     "BoxInst",
+    "BoxLosses",
+    "BoxTeacher",
     "BuiltInContours",
     "BuiltInSegments",
     "CamBackground",
@@ -211,6 +213,7 @@ __all__ = [
     "TagCamLabels",
     "TagClassifier",
     "Taught",
+    "TeacherView",
     "TimmWeights",
     "Training",
     "TwoMeans",

@@ -27,7 +27,7 @@ class Trained(Section):
 class Run(Trained):
     """A training on a label set alone."""
 
-    method: Literal["supervised", "boxinst", "mal", "mean_teacher"]
+    method: Literal["supervised", "boxinst", "box_teacher", "mal", "mean_teacher"]
 
 
 class Distilled(Trained):

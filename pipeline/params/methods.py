@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.params.base import Count, Momentum, Positive, Rate, Section, Share, Weight
+from pipeline.params.box_supervision import BoxInst, BoxTeacher
 from pipeline.params.taught import GuidedDistillation, MeanTeacher
 from pipeline.params.training import Augmentation, Disturbance, Training
 
@@ -18,33 +19,6 @@ class Supervised(Section):
     mask_weight: Weight  # factor on what the architecture's losses of masks weigh
     train: Training
     augmentation: Augmentation
-
-
-class BoxInst(Section):
-    """BoxInst (arXiv 2012.02310): projection and colour-pairwise loss on boxes."""
-
-    kind: Literal["boxinst"]
-    projection_weight: Weight
-    pairwise_weight: Weight
-    pairwise_size: Annotated[int, Field(ge=3)]
-    pairwise_dilation: Positive
-    color_threshold: Share
-    pairwise_warmup: Positive  # steps over which pairwise_weight grows linearly from 0
-    bottom_pixels_removed: Count
-    topk_per_image: Positive
-    train: Training
-    augmentation: Augmentation
-
-    @model_validator(mode="after")
-    def _fits_the_losses(self) -> BoxInst:
-        if self.pairwise_size % 2 == 0:
-            raise ValueError("pairwise_size must be odd")
-        turned = self.augmentation.vertical_flip or self.augmentation.transpose
-        if self.bottom_pixels_removed and turned:
-            raise ValueError(
-                "bottom_pixels_removed needs images that are upright: no vertical_flip, no transpose"
-            )
-        return self
 
 
 class CropAugmentation(Disturbance):
@@ -105,12 +79,15 @@ class Mal(Section):
         return self
 
 
-Method = Annotated[Supervised | BoxInst | Mal | MeanTeacher | GuidedDistillation, Field(discriminator="kind")]
+Method = Annotated[
+    Supervised | BoxInst | BoxTeacher | Mal | MeanTeacher | GuidedDistillation, Field(discriminator="kind")
+]
 
 # What each kind of method trains.
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "supervised": ("condinst", "mask_rcnn", "mask2former", "detectron2"),
     "boxinst": ("condinst",),
+    "box_teacher": ("condinst",),
     "mal": ("autolabeler",),
     "mean_teacher": ("mask2former",),
     "guided_distillation": ("mask2former",),

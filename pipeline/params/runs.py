@@ -62,7 +62,7 @@ def _check_labels(params: Params, key: str, run: Trained) -> None:
         kind = params.labels[run.labels].kind
         if params.labels[run.labels].split != "train":
             raise ValueError(f"{key}.labels: {run.labels} is of the val split; train on train")
-    needed = {"supervised": "masks", "boxinst": "boxes", "mal": "boxes"}[run.method]
+    needed = "masks" if run.method == "supervised" else "boxes"
     if kind != needed:
         raise ValueError(f"{key}.labels: {run.labels} holds {kind}, and {run.method} trains on {needed}")
 

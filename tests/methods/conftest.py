@@ -1,17 +1,27 @@
-"""Published parity vectors, comparison with them, and the tiny CondInst that they come from."""
+"""The published settings, and the tiny CondInst that parity vectors come from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pipeline.models.condinst import CondInstHeads, CondInstOutputs
-from pipeline.params import CondInst, NmsThreshold, Predict
+from pipeline.params import BoxInst, CondInst, NmsThreshold, Predict
+from pipeline.params_file import load_params
 from tests.condinst_settings import published_condinst
 from tests.labeling_settings import RELEASED
+
+
+@pytest.fixture(scope="session")
+def published(root: Path) -> BoxInst:
+    """BoxInst's settings in the COCO preset; the parity tests run with them, so they cannot drift."""
+    settings = load_params(root / "presets" / "coco.yaml").methods["boxinst_1x"]
+    assert isinstance(settings, BoxInst)
+    return settings
 
 
 @pytest.fixture(scope="session")

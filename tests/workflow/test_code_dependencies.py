@@ -79,6 +79,7 @@ NOT_RUN = {
         "pipeline/data/transforms.py",
         "pipeline/labels/unlabelled.py",
         *methods_but("mal"),
+        "pipeline/methods/box_supervision",
         "pipeline/methods/detection",
         "pipeline/methods/mask2former",
         "pipeline/methods/color.py",
@@ -90,6 +91,7 @@ NOT_RUN = {
         "pipeline/labels/unlabelled.py",
         "pipeline/labels/weak.py",
         *methods_but("mal"),
+        "pipeline/methods/box_supervision",
         "pipeline/methods/detection",
         "pipeline/methods/mask2former",
         "pipeline/methods/color.py",
@@ -103,6 +105,7 @@ NOT_RUN = {
         "pipeline/labels/shards.py",
         "pipeline/labels/unlabelled.py",
         "pipeline/labels/weak.py",
+        "pipeline/methods/box_supervision",
         "pipeline/methods/color.py",
         "pipeline/methods/dice.py",
     ),
@@ -115,7 +118,11 @@ NOT_RUN["sam"] = (
 )
 NOT_RUN["import_coco"] = ("pipeline/data/cityscapes.py",)
 NOT_RUN["import_cityscapes"] = ("pipeline/data/coco_annotations.py", "pipeline/data/lvis.py")
-NOT_RUN["train_distilled"] = (*NOT_RUN["train"], "pipeline/methods/color.py")
+NOT_RUN["train_distilled"] = (
+    *NOT_RUN["train"],
+    "pipeline/methods/box_supervision",
+    "pipeline/methods/color.py",
+)
 NOT_RUN["predict_distilled"] = (*NOT_RUN["predict"], "pipeline/priors/crf")
 NOT_RUN["weight_files"] = NOT_RUN["backbones"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from pipeline.models.layers import aligned_bilinear
 from pipeline.params import Predict
 
 MASK_THRESHOLD = 0.5
+LEAST_PIXELS = 1e-6  # added to the number of a mask's pixels, which may be 0
 MASKS_AT_ONCE = 32  # of an image, enlarged together: bounds memory for full-size images
 
 
@@ -99,20 +100,41 @@ def original_boxes(boxes: Tensor, size: tuple[int, int], original: tuple[int, in
     return boxes, (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
 
 
-def original_masks(
+def enlarged(
     probabilities: Tensor, stride: int, size: tuple[int, int], original: tuple[int, int]
-) -> Tensor:
-    """Masks (N, *original) bool from (N, h, w) probabilities on the stride's grid of the padded image.
+) -> Iterator[Tensor]:
+    """(n, *original) probabilities, n at a time, of (N, h, w) ones on the stride's grid of the padded image.
 
-    Probabilities, not logits, are enlarged to the padded image, cut to the resized image's `size`,
-    resized to the original one and then thresholded, so that object edges fall between its pixels.
+    Probabilities, not logits, are enlarged to the padded image, cut to the resized image's `size` and
+    resized to the original one.
     """
-    masks = [torch.zeros(0, *original, dtype=torch.bool, device=probabilities.device)]
     for part in torch.split(probabilities[:, None], MASKS_AT_ONCE) if len(probabilities) else ():
         full = aligned_bilinear(part, stride)[..., : size[0], : size[1]]
-        full = F.interpolate(full, size=original, mode="bilinear", align_corners=False)
-        masks.append(full[:, 0] > MASK_THRESHOLD)
-    return torch.cat(masks)
+        yield F.interpolate(full, size=original, mode="bilinear", align_corners=False)[:, 0]
+
+
+def thresholded(parts: Iterable[Tensor], original: tuple[int, int], device: torch.device) -> Tensor:
+    """Masks (N, *original) bool of probabilities, which are enlarged already: edges fall between pixels."""
+    none = torch.zeros(0, *original, dtype=torch.bool, device=device)
+    return torch.cat([none, *(part > MASK_THRESHOLD for part in parts)])
+
+
+def measured(
+    parts: Iterable[Tensor], original: tuple[int, int], device: torch.device, *, soft: bool
+) -> tuple[Tensor, Tensor]:
+    """Masks (N, *original) as `thresholded`, and the mean probability of each over its pixels: (N,).
+
+    An empty mask has 0.  soft: masks are the probabilities themselves, and the mean is over all pixels.
+    """
+    kind = torch.float32 if soft else torch.bool
+    masks = [torch.zeros(0, *original, dtype=kind, device=device)]
+    means = [torch.zeros(0, device=device)]
+    for part in parts:
+        counted = torch.ones_like(part, dtype=torch.bool) if soft else part > MASK_THRESHOLD
+        sums, counts = (part * counted).sum(dim=(1, 2)), counted.sum(dim=(1, 2))
+        masks.append(part if soft else counted)
+        means.append(sums / (counts + LEAST_PIXELS))
+    return torch.cat(masks), torch.cat(means)
 
 
 def clip_masks(masks: Tensor, boxes: Tensor) -> Tensor:

@@ -6,15 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import params
-from pipeline.methods.detection.condinst_method import CondInstMethod
-from pipeline.methods.detection.proposals import Positives, Proposals, random_choice, topk_per_box
+from pipeline.methods.detection.condinst import CondInstSegmenter
+from pipeline.methods.detection.proposals import Positives, random_choice, topk_per_box
+from pipeline.methods.detection.segmenter import Learnt
+from pipeline.methods.detection.segmenter_method import SegmenterMethod
 from pipeline.methods.detection.targets import mask_centroids
 from pipeline.methods.dice import dice_loss
 from pipeline.methods.supervised.targets import sample_masks
 from pipeline.structures import PaddedBatch, Sample, Target
 
 
-class SupervisedCondInst(CondInstMethod):
+class SupervisedCondInst(SegmenterMethod):
     """Detection losses and the dice loss of the proposals' masks."""
 
     def __init__(
@@ -27,14 +29,17 @@ class SupervisedCondInst(CondInstMethod):
         seed: int,
     ) -> None:
         """seed: of the random draw of proposals."""
-        super().__init__(network, model, num_classes, predict)
-        self.settings = settings
+        super().__init__(
+            network,
+            CondInstSegmenter(model, num_classes, predict, centers=self._centers, choose=self._choose),
+        )
+        self.settings, self.model = settings, model
         self.seed = seed
 
-    def centers(self, target: Target, padded_size: tuple[int, int]) -> Tensor:
+    def _centers(self, target: Target, padded_size: tuple[int, int]) -> Tensor:
         return mask_centroids(target.required_masks())
 
-    def choose(self, positives: Positives, step: int) -> Tensor:
+    def _choose(self, positives: Positives, step: int) -> Tensor:
         if self.model.topk_per_image > 0:
             return topk_per_box(positives, self.model.topk_per_image)
         # A generator of the step's own: a resumed run draws what an uninterrupted one would.
@@ -42,11 +47,11 @@ class SupervisedCondInst(CondInstMethod):
         return random_choice(positives, self.model.max_proposals, generator)
 
     def mask_losses(
-        self, logits: Tensor, proposals: Proposals, batch: list[Sample], padded: PaddedBatch, step: int
+        self, learnt: Learnt, batch: list[Sample], padded: PaddedBatch, step: int
     ) -> dict[str, Tensor]:
         height, width = padded.images.shape[-2:]
         masks = sample_masks(
-            [sample.target.required_masks() for sample in batch], (height, width), self.model.mask_out_stride
+            [sample.target.required_masks() for sample in batch], (height, width), learnt.stride
         )
-        total = dice_loss(logits.sigmoid(), masks[proposals.boxes]).sum()
-        return {"loss_mask": self.settings.mask_weight * total / max(len(proposals), 1)}
+        total = dice_loss(learnt.logits.sigmoid(), masks[learnt.boxes]).sum()
+        return {"loss_mask": self.settings.mask_weight * total / max(len(learnt.logits), 1)}

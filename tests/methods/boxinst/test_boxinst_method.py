@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torchvision.tv_tensors import Image
 
-from pipeline.methods.boxinst.losses import pairwise_loss, projection_loss, warmup
+from pipeline.methods.box_supervision.losses import pairwise_loss, projection_loss, warmup
+from pipeline.methods.box_supervision.targets import image_pairs, similar_pairs
 from pipeline.methods.boxinst.method import BoxInst
-from pipeline.methods.boxinst.targets import similar_pairs
+from pipeline.methods.build import METHODS, Parts
 from pipeline.models.dynamic_mask_head import dynamic_mask_logits
 from pipeline.structures import Sample, Target, boxes_xyxy
 
@@ -60,7 +61,7 @@ def build(load, tiny_heads, tiny_model, published, predict_settings):
 
     def make(**changes: object) -> BoxInst:
         settings = published.model_copy(update=changes)
-        return BoxInst(settings, tiny_heads, tiny_model, 5, predict_settings)
+        return METHODS["boxinst", "condinst"](Parts(settings, tiny_model, tiny_heads, 5, predict_settings, 0))
 
     return make
 
@@ -154,7 +155,7 @@ def test_images_without_boxes(build, batch):
 
 def test_projection_alone_skips_the_pairs_and_keeps_the_name(build, batch, monkeypatch):
     method = build(pairwise_weight=0.0)
-    monkeypatch.setattr(method, "pairs", None)
+    monkeypatch.setattr("pipeline.methods.boxinst.method.image_pairs", None)
     losses = method.losses(batch, 0)
     assert set(losses) == set(LOSSES)
     assert losses["loss_pairwise"].item() == 0
@@ -162,18 +163,25 @@ def test_projection_alone_skips_the_pairs_and_keeps_the_name(build, batch, monke
 
 def test_centres_are_those_of_the_rasterised_boxes(build, batch):
     """The box down to the image's last row paints one row of the padding."""
-    assert build().centers(batch[0].target, (128, 160))[0].tolist() == [(77 + 140) / 2, (40 + 100) / 2]
-    assert build().centers(batch[0].target, (100, 140))[0].tolist() == [(77 + 139) / 2, (40 + 99) / 2]
+    centers = build().segmenter.centers
+    assert centers(batch[0].target, (128, 160))[0].tolist() == [
+        (77 + 140) / 2,
+        (40 + 100) / 2,
+    ]
+    assert centers(batch[0].target, (100, 140))[0].tolist() == [
+        (77 + 139) / 2,
+        (40 + 99) / 2,
+    ]
 
 
 def test_out_stride_of_the_demo(build, batch, tiny_model):
     """Finer masks: pairs and targets follow mask_out_stride."""
     method = build()
-    method.model = tiny_model.model_copy(update={"mask_out_stride": 2})
+    method.segmenter.model = tiny_model.model_copy(update={"mask_out_stride": 2})
     losses = method.losses(batch, 0)
     assert all(torch.isfinite(loss) for loss in losses.values())
     _, padded = method._load(batch)
-    assert method.pairs(batch, padded).shape == (2, 8, 64, 80)
+    assert image_pairs(batch, padded, 2, method.settings).shape == (2, 8, 64, 80)
 
 
 def test_a_few_steps_lower_the_loss(build, batch):

@@ -8,7 +8,7 @@ from torchvision.tv_tensors import Image, Mask
 
 from pipeline import params
 from pipeline.errors import UserError
-from pipeline.methods.detection.proposals import Proposals
+from pipeline.methods.detection.segmenter import Learnt
 from pipeline.methods.supervised.condinst import SupervisedCondInst
 from pipeline.models.condinst import CondInst
 from pipeline.structures import Sample, Target, boxes_xyxy, pad_images
@@ -121,7 +121,7 @@ def test_prediction_leaves_the_mode_as_it_was(method, two_images):
 
 def test_nothing_found_gives_empty_masks(method, two_images):
     samples, method.module.pyramid = two_images
-    method.inference = method.inference.model_copy(update={"score_threshold": 1.0})
+    method.segmenter.inference = method.segmenter.inference.model_copy(update={"score_threshold": 1.0})
     for found, given in zip(method.predict(samples), samples, strict=True):
         assert found.masks.shape == (0, *given.original_size)
         assert len(found) == 0
@@ -234,7 +234,6 @@ def test_the_mask_loss_is_the_weighted_mean_of_dice_over_proposals(tiny_model, p
     height, width = (side // 2 for side in padded.images.shape[-2:])
     boxes = torch.tensor([0, 1, 1, 2])
     images = torch.tensor([0, 0, 0, 1])
-    proposals = Proposals(images, boxes, torch.zeros(4).long(), torch.zeros(4, 2), torch.zeros(4, 1))
     logits = torch.randn(4, height, width, generator=torch.Generator().manual_seed(0))
     terms = []
     for logit, box in zip(logits.double().sigmoid().numpy(), boxes.tolist(), strict=True):
@@ -243,7 +242,8 @@ def test_the_mask_loss_is_the_weighted_mean_of_dice_over_proposals(tiny_model, p
         mask = np.zeros((height, width))
         mask[: inside.shape[0], : inside.shape[1]] = inside
         terms.append(1 - 2 * (logit * mask).sum() / ((logit**2).sum() + mask.sum() + 1e-5))
-    loss = method.mask_losses(logits, proposals, batch, padded, 0)["loss_mask"]
+    learnt = Learnt({}, logits, boxes, images, stride=2)
+    loss = method.mask_losses(learnt, batch, padded, 0)["loss_mask"]
     assert float(loss) == pytest.approx(3 * np.mean(terms), rel=1e-5)
 
 

@@ -11,13 +11,16 @@ from pipeline.methods.detection.inference import (
     best_cells,
     clip_masks,
     detect,
+    enlarged,
+    measured,
     original_boxes,
-    original_masks,
     rescale_boxes,
+    thresholded,
 )
 from pipeline.methods.detection.targets import pyramid_locations
 from pipeline.params import NmsThreshold
 
+CPU = torch.device("cpu")
 STRIDES = (8, 16, 32, 64, 128)
 
 
@@ -77,7 +80,7 @@ def test_postprocessing_matches_reference(load, close, case):
     size, original = tuple(arrays["resized_hw"].tolist()), tuple(arrays["output_hw"].tolist())
     boxes, kept = original_boxes(arrays["boxes"], size, original)
     close(boxes[kept], arrays["out_boxes"].reshape(-1, 4))
-    masks = original_masks(arrays["probabilities"][kept, 0], 4, size, original)
+    masks = thresholded(enlarged(arrays["probabilities"][kept, 0], 4, size, original), original, CPU)
     expected = arrays["out_masks"].bool()
     assert masks.shape == expected.shape
     assert int((masks != expected).flatten(1).sum(dim=1).sum()) <= 0.001 * masks.numel()
@@ -85,9 +88,22 @@ def test_postprocessing_matches_reference(load, close, case):
 
 def test_many_masks_are_enlarged_in_parts():
     probabilities = torch.rand(70, 3, 4, generator=torch.Generator().manual_seed(0))
-    masks = original_masks(probabilities, 2, (5, 7), (9, 11))
-    single = [original_masks(part[None], 2, (5, 7), (9, 11)) for part in probabilities]
-    assert torch.equal(masks, torch.cat(single))
+    parts = list(enlarged(probabilities, 2, (5, 7), (9, 11)))
+    single = [next(enlarged(part[None], 2, (5, 7), (9, 11))) for part in probabilities]
+    assert [len(part) for part in parts] == [32, 32, 6]
+    assert torch.equal(torch.cat(parts), torch.cat(single))
+
+
+def test_certainty_is_the_mean_over_the_mask_or_over_all_pixels():
+    parts = [torch.tensor([[[0.9, 0.7], [0.5, 0.1]]]), torch.tensor([[[0.2, 0.2], [0.2, 0.4]]])]
+    masks, certainty = measured(parts, (2, 2), CPU, soft=False)
+    assert masks.flatten(1).sum(dim=1).tolist() == [2, 0]
+    assert certainty.tolist() == pytest.approx([0.8, 0.0], abs=1e-6)
+    masks, certainty = measured(parts, (2, 2), CPU, soft=True)
+    assert torch.equal(masks, torch.cat(parts))
+    assert certainty.tolist() == pytest.approx([0.55, 0.25], abs=1e-6)
+    masks, certainty = measured([], (2, 2), CPU, soft=True)
+    assert (masks.shape, masks.dtype, certainty.shape) == ((0, 2, 2), torch.float32, (0,))
 
 
 def test_best_cell_is_the_first_of_equals():

@@ -1,27 +1,15 @@
-"""The published loss settings, and the pairwise loss written out pixel by pixel from its definition."""
+"""The pairwise loss written out pixel by pixel from its definition."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.params import BoxInst
-from pipeline.params_file import load_params
-
 NaivePairwise = Callable[..., Tensor]
-
-
-@pytest.fixture(scope="session")
-def published(root: Path) -> BoxInst:
-    """BoxInst's settings in the COCO preset; the parity tests run with them, so they cannot drift."""
-    settings = load_params(root / "presets" / "coco.yaml").methods["boxinst_1x"]
-    assert isinstance(settings, BoxInst)
-    return settings
 
 
 @pytest.fixture(scope="session")

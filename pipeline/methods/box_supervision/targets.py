@@ -1,4 +1,4 @@
-"""What BoxInst makes of boxes and images: box masks and pairs of similar pixels, on the device.
+"""What box supervision makes of boxes and images: box masks and pairs of similar pixels, on the device.
 
 Maps have one entry per `stride` x `stride` pixels of the padded image; masks are those of full
 resolution at rows and columns stride/2, stride/2 + stride, ...
@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.methods.boxinst.neighbours import facing, neighbour_offsets
+from pipeline.methods.box_supervision.neighbours import facing, neighbour_offsets
 from pipeline.methods.color import rgb_to_lab
+from pipeline.params import BoxLosses
+from pipeline.structures import PaddedBatch, Sample
 
 SIMILARITY_DECAY = 0.5  # 1 / theta of equation 4 (arXiv 2012.02310), theta = 2
 
@@ -96,6 +98,32 @@ def color_similarity(lab: Tensor, valid: Tensor, kernel_size: int, dilation: int
         similarity[:, j, rows, columns] = closeness * valid[:, far_rows, far_columns]
         similarity[:, -1 - j, far_rows, far_columns] = closeness * valid[:, rows, columns]
     return similarity
+
+
+def valid_pixels(
+    batch: Sequence[Sample], padded: PaddedBatch, stride: int, bottom_pixels_removed: int
+) -> Tensor:
+    """`valid_masks` of a batch: (B, H / stride, W / stride) bool.  padded: its images."""
+    height, width = padded.images.shape[-2:]
+    return valid_masks(
+        padded.sizes,
+        [sample.original_size[0] for sample in batch],
+        (height, width),
+        stride,
+        bottom_pixels_removed,
+        padded.images.device,
+    )
+
+
+def image_pairs(batch: Sequence[Sample], padded: PaddedBatch, stride: int, settings: BoxLosses) -> Tensor:
+    """Similar pairs of a batch's images: (B, pairwise_size^2 - 1, H / stride, W / stride) bool.
+
+    padded: the images, raw, in the colours that are compared.
+    """
+    valid = valid_pixels(batch, padded, stride, settings.bottom_pixels_removed)
+    lab = pooled_lab(padded.images, stride)
+    similarity = color_similarity(lab, valid, settings.pairwise_size, settings.pairwise_dilation)
+    return similar_pairs(similarity, settings.color_threshold)
 
 
 def similar_pairs(similarity: Tensor, threshold: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two losses of BoxInst (arXiv 2012.02310): projection (equation 3) and pairwise (equations 5 and 8)."""
+"""The losses of boxes (BoxInst, arXiv 2012.02310): projection (equation 3), pairwise (equations 5 and 8)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from pipeline.methods.boxinst.neighbours import neighbour_offsets
-from pipeline.methods.boxinst.pairwise import PairSum
+from pipeline.methods.box_supervision.neighbours import neighbour_offsets
+from pipeline.methods.box_supervision.pairwise import PairSum
 from pipeline.methods.dice import at_least_float32, dice_loss
 
 

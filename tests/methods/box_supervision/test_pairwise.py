@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.methods.boxinst import pairwise
-from pipeline.methods.boxinst.losses import pairwise_loss
-from pipeline.methods.boxinst.neighbours import facing, neighbour_offsets
+from pipeline.methods.box_supervision import pairwise
+from pipeline.methods.box_supervision.losses import pairwise_loss
+from pipeline.methods.box_supervision.neighbours import facing, neighbour_offsets
 
 
 def scene(

@@ -18,10 +18,10 @@ from tests.mutations import load_modules
 MODULES = {  # in the order of their imports
     "color": "pipeline.methods.color",
     "dice": "pipeline.methods.dice",
-    "neighbours": "pipeline.methods.boxinst.neighbours",
-    "pairwise": "pipeline.methods.boxinst.pairwise",
-    "losses": "pipeline.methods.boxinst.losses",
-    "targets": "pipeline.methods.boxinst.targets",
+    "neighbours": "pipeline.methods.box_supervision.neighbours",
+    "pairwise": "pipeline.methods.box_supervision.pairwise",
+    "losses": "pipeline.methods.box_supervision.losses",
+    "targets": "pipeline.methods.box_supervision.targets",
 }
 
 

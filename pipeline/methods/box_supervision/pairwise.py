@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pipeline.methods.boxinst.neighbours import facing
+from pipeline.methods.box_supervision.neighbours import facing
 
 # Pixels that go through at a time.  CPU: the dozen vectors in use (6 MB) stay in its caches.
 # Accelerators: enough pixels to fill them, and some 200 MB of vectors.

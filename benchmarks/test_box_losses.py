@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.measuring import cpu_seconds, extra_mib, needs_peak_memory, run_alone
-from pipeline.methods.boxinst.losses import pairwise_loss
-from pipeline.methods.boxinst.targets import similar_pairs
+from pipeline.methods.box_supervision.losses import pairwise_loss
+from pipeline.methods.box_supervision.targets import similar_pairs
 
 PROPOSALS, HEIGHT, WIDTH = 64, 100, 152  # one image of 400 x 608 pixels, stride 4
 SIZE, DILATION, THRESHOLD = 3, 2, 0.3

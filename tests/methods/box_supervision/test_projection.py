@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.methods.boxinst.losses import projection_loss, warmup
+from pipeline.methods.box_supervision.losses import projection_loss, warmup
 
 
 def boxes(*limits):

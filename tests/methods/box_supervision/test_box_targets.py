@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.methods.boxinst.neighbours import neighbour_offsets
-from pipeline.methods.boxinst.targets import (
+from pipeline.methods.box_supervision.neighbours import neighbour_offsets
+from pipeline.methods.box_supervision.targets import (
     box_centroids,
     box_masks,
     color_similarity,
