@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import Any
 
@@ -53,6 +53,10 @@ class Regions:
     rois: Tensor
     quality: Tensor
     logits: Tensor
+
+    def __getitem__(self, chosen: Tensor) -> Regions:
+        """The regions with the (N,) int64 indices `chosen`."""
+        return Regions(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 @dataclass

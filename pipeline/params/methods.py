@@ -86,7 +86,7 @@ Method = Annotated[
 # What each kind of method trains.
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "supervised": ("condinst", "mask_rcnn", "mask2former", "detectron2"),
-    "boxinst": ("condinst",),
+    "boxinst": ("condinst", "mask_rcnn"),
     "box_teacher": ("condinst",),
     "mal": ("autolabeler",),
     "mean_teacher": ("mask2former",),

@@ -12,8 +12,8 @@ from pipeline.methods.detection.segmenter import Found, Learnt, Segmenter
 from pipeline.structures import Instances, PaddedBatch, Sample, pad_images
 
 
-class SegmenterMethod(ABC):
-    """Detection losses and prediction; a subclass adds its mask losses.
+class DetectionMethod(ABC):
+    """Prediction; a subclass adds its losses.
 
     module: the network that `segmenter` asks; the engine may wrap it.
     """
@@ -22,23 +22,11 @@ class SegmenterMethod(ABC):
         self.module = module
         self.segmenter = segmenter
 
-    @abstractmethod
-    def mask_losses(
-        self, learnt: Learnt, batch: list[Sample], padded: PaddedBatch, step: int
-    ) -> dict[str, Tensor]:
-        """Losses of the proposals' mask logits.
-
-        batch: on the module's device; padded: its images, raw.
-        """
-
     # --- training ---------------------------------------------------------------------------------
 
+    @abstractmethod
     def losses(self, batch: list[Sample], step: int) -> dict[str, Tensor]:
         """Named scalar losses of one training step, which counts from 0."""
-        batch, padded = self._load(batch)
-        learnt = self.segmenter.learn(self.module, padded, [sample.target for sample in batch], step)
-        with torch.autocast(padded.images.device.type, enabled=False):
-            return learnt.losses | self.mask_losses(learnt, batch, padded, step)
 
     def after_step(self, step: int) -> None:  # noqa: B027 (most methods have nothing to do here)
         """Nothing happens between steps."""
@@ -75,3 +63,23 @@ class SegmenterMethod(ABC):
             seen = self.segmenter.see(self.predictor, self._load(samples)[1])
             found = [self.instances(part) for part in seen.find(sizes)]
             return found, seen.fill(sizes, boxes) if boxes else []
+
+
+class SegmenterMethod(DetectionMethod):
+    """Detection losses; a subclass adds its losses of the proposals' masks."""
+
+    @abstractmethod
+    def mask_losses(
+        self, learnt: Learnt, batch: list[Sample], padded: PaddedBatch, step: int
+    ) -> dict[str, Tensor]:
+        """Losses of the proposals' mask logits.
+
+        batch: on the module's device; padded: its images, raw.
+        """
+
+    def losses(self, batch: list[Sample], step: int) -> dict[str, Tensor]:
+        """Named scalar losses of one training step, which counts from 0."""
+        batch, padded = self._load(batch)
+        learnt = self.segmenter.learn(self.module, padded, [sample.target for sample in batch], step)
+        with torch.autocast(padded.images.device.type, enabled=False):
+            return learnt.losses | self.mask_losses(learnt, batch, padded, step)
