@@ -75,6 +75,12 @@ def load(vectors: Path) -> Load:
 
 
 @pytest.fixture(scope="session")
+def load_box_teacher(vectors: Path) -> Load:
+    """Arrays of one of BoxTeacher's vector files as tensors, or those of one of its cases."""
+    return _reader(vectors / "boxteacher")
+
+
+@pytest.fixture(scope="session")
 def load_mal(vectors: Path) -> Load:
     """Arrays of one of MAL's vector files as tensors."""
     return _reader(vectors / "mal")

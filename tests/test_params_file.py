@@ -265,8 +265,8 @@ def test_mistakes_in_a_mask_rcnn(root: Path, tmp_path: Path, old: str, new: str,
         (
             "kind: boxinst\n",
             "kind: boxinst2\n",
-            "methods.boxinst.kind: 'boxinst2' is not allowed: it must be one of supervised, boxinst, mal,"
-            " mean_teacher, guided_distillation",
+            "methods.boxinst.kind: 'boxinst2' is not allowed: it must be one of supervised, boxinst,"
+            " box_teacher, mal, mean_teacher, guided_distillation",
         ),
         (
             "architecture: condinst\n",

@@ -18,8 +18,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize_image
 from torchvision.tv_tensors import Image, Mask
 
-from pipeline.data.colors import distort
-from pipeline.params import Augmentation
+from pipeline.data.colors import distort, disturb
+from pipeline.params import Augmentation, Disturbance
 from pipeline.structures import Sample, Target, boxes_xyxy, mask_boxes
 
 Size = tuple[int, int]  # (height, width)
@@ -54,6 +54,12 @@ def recolored(sample: Sample, change: Callable[[NDArray[np.uint8]], NDArray[np.u
     pixels = np.ascontiguousarray(sample.image.as_subclass(Tensor).permute(1, 2, 0).numpy())
     image = torch.from_numpy(change(pixels).transpose(2, 0, 1).copy())
     return replace(sample, image=Image(image))
+
+
+def disturbed(sample: Sample, disturbance: Disturbance, rng: np.random.Generator) -> Tensor:
+    """What a student sees of an image that its teacher sees as it is: (3, H, W) uint8."""
+    image: Tensor = recolored(sample, lambda pixels: disturb(pixels, disturbance, rng)).image
+    return image.as_subclass(Tensor)
 
 
 def resized_size(size: Size, short_side: float, max_side: float) -> Size:

@@ -14,6 +14,11 @@ def ema_momentum(step: int, momentum: float) -> float:
     return min(momentum, (1 + step) / (10 + step))
 
 
+def growing_momentum(step: int, momentum: float) -> float:
+    """min(momentum, 1 - 1 / (step + 1)): a copy at step 0, then the mean of all so far, then an average."""
+    return min(momentum, 1 - 1 / (step + 1))
+
+
 @torch.no_grad()
 def follow(average: nn.Module, module: nn.Module, momentum: float, *, buffers: bool = False) -> None:
     """average = momentum * average + (1 - momentum) * module, of parameters and, with `buffers`, of float32

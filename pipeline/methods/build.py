@@ -12,7 +12,9 @@ from torch import Tensor
 
 from pipeline import params
 from pipeline.engine.protocol import Method
-from pipeline.methods.box_supervision.targets import box_centroids
+from pipeline.methods.box_supervision.targets import box_centers, box_centroids
+from pipeline.methods.box_teacher.method import BoxTeacher
+from pipeline.methods.box_teacher.networks import BoxTeacherNetworks
 from pipeline.methods.boxinst.method import BoxInst
 from pipeline.methods.detection.condinst import CondInstSegmenter
 from pipeline.methods.detection.mask_rcnn import MaskRCNNSegmenter
@@ -72,6 +74,11 @@ METHODS: Mapping[tuple[str, str], Callable[[Parts], Method[Any]]] = {
     ("supervised", "detectron2"): lambda of: SupervisedDetectron2(of.settings, of.network),
     ("boxinst", "condinst"): lambda of: BoxInst(of.settings, of.network, _box_condinst(of, box_centroids)),
     ("boxinst", "mask_rcnn"): lambda of: BoxInst(of.settings, of.network, _box_mask_rcnn(of)),
+    ("box_teacher", "condinst"): lambda of: BoxTeacher(
+        of.settings,
+        BoxTeacherNetworks(of.network, copy.deepcopy(of.network), of.settings.teacher_statistics),
+        _box_condinst(of, box_centers),
+    ),
     ("mean_teacher", "mask2former"): lambda of: MeanTeacher(
         of.settings, TaughtMask2Former(of.network, copy.deepcopy(of.network)), of.model, of.predict
     ),

@@ -13,6 +13,7 @@ from pipeline.data.images import ImageStore
 from pipeline.engine.protocol import Trainable
 from pipeline.engine.schedules import epochs_in_steps
 from pipeline.labels.label_file import LabelFile
+from pipeline.methods.box_teacher.views import TwoViews
 from pipeline.methods.build import build_labeler, build_method
 from pipeline.methods.mal.crops import BoxCrops
 from pipeline.methods.mean_teacher.method import MeanTeacher
@@ -49,5 +50,7 @@ def build_training(
         if teacher is not None:
             load_weights(method.networks.teacher, teacher / "model.safetensors")
         return method, Pairs(store, labels, unlabelled, method.settings, seed, method.taught_from)
+    if isinstance(settings, params.BoxTeacher):
+        return method, TwoViews(store, labels, settings, seed)
     assert not isinstance(settings, params.MeanTeacher | params.GuidedDistillation)
     return method, LabelledImages(store, labels, settings.augmentation, seed)

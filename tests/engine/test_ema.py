@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.engine.ema import AveragedWeights, ema_momentum, follow
+from pipeline.engine.ema import AveragedWeights, ema_momentum, follow, growing_momentum
 from tests.mal_vectors import arrays
 
 
@@ -59,3 +59,9 @@ def test_a_teacher_follows_as_published_and_keeps_its_buffers() -> None:
         if updates != 2:
             for name, value in published_module(published, f"after{updates}.").state_dict().items():
                 torch.testing.assert_close(teacher.state_dict()[name], value, rtol=1e-6, atol=1e-6)
+
+
+def test_a_growing_momentum_gives_a_copy_then_a_mean() -> None:
+    assert [growing_momentum(step, 0.75) for step in range(6)] == pytest.approx(
+        [0, 1 / 2, 2 / 3, 3 / 4, 3 / 4, 3 / 4]
+    )

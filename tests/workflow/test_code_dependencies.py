@@ -40,7 +40,7 @@ PLUMBING = (
     "pipeline/report/data.py",
     "pipeline/report/semantic_data.py",
 )
-METHODS = ("supervised", "boxinst", "mal", "mean_teacher", "guided_distillation")
+METHODS = ("supervised", "boxinst", "box_teacher", "mal", "mean_teacher", "guided_distillation")
 
 
 def methods_but(*own: str) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -42,7 +43,10 @@ LARGEST_GROWTH = 4  # a window joins a portion of larger ones only if that costs
 
 
 class PairSum(torch.autograd.Function):
-    """Sum of the weighted pair terms, number of weighted pairs, number of pairs with a centre in a box."""
+    """Sum of the weighted pair terms, sum of the weights, number of pairs with a centre in a box.
+
+    All are scalars, of all proposals together; or, with `apart`, of each proposal by itself: (N,).
+    """
 
     @staticmethod
     def forward(
@@ -52,15 +56,19 @@ class PairSum(torch.autograd.Function):
         pairs: Tensor,
         images: Tensor,
         offsets: list[tuple[int, int]],
+        apart: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """logits: (N, H, W) float; box_masks: (N, H, W) bool; pairs: (B, K, H, W) bool; images: (N,) int64.
+        """logits: (N, H, W) float; box_masks: (N, H, W) bool; images: (N,) int64, whose pairs are meant.
 
-        offsets: the K neighbours (dy, dx), opposite ones at entries j and -1 - j.
+        pairs: (B, K, H, W) bool, or float weights; offsets: the K neighbours (dy, dx), opposite ones
+        at entries j and -1 - j.
         """
-        inside, degrees = _without_border(pairs, offsets), pairs.sum(dim=1, dtype=torch.int16)
+        count_type = pairs.dtype if pairs.is_floating_point() else torch.int32
+        inside, degrees = _without_border(pairs, offsets), pairs.sum(dim=1, dtype=count_type)
         sources = images.tolist()
         gradient = torch.zeros_like(logits, memory_format=torch.contiguous_format)
-        sums, counts = [logits.new_zeros(())], [torch.zeros(2, dtype=torch.int32, device=logits.device)]
+        sums, counts, areas = [], [], []
+        order: list[int] = []  # of the proposals in the portions
         for windows in _portions(box_masks, reach=max(dx for _, dx in offsets)):
             in_images = [(sources[proposal], rows, columns) for proposal, rows, columns in windows]
             values = torch.stack([logits[window] for window in windows])  # (n, h, w)
@@ -69,23 +77,31 @@ class PairSum(torch.autograd.Function):
             weights = torch.stack([inside[i, :, rows, columns] for i, rows, columns in in_images], dim=1)
             weights.mul_(masks)  # (K, n, h, w)
             steps = [dy * values.shape[2] + dx for dy, dx in offsets[len(offsets) // 2 :]]
-            total, slope = _flat_sum(values.flatten(), weights.flatten(1), steps)
+            summed = _Sums(len(windows) if apart else 0, values.numel())
+            total, slope = _flat_sum(values.flatten(), weights.flatten(1), steps, summed)
             for window, part in zip(windows, slope.view_as(values), strict=True):
                 gradient[window] = part
+            order += [proposal for proposal, _, _ in windows]
             sums.append(total)
-            counts.append(torch.stack([part.sum(dtype=torch.int32) for part in (degree, masks)]))
+            counts.append(summed(degree.flatten(), count_type))
+            areas.append(summed(masks.flatten(), torch.int32))
         ctx.save_for_backward(gradient)
-        counted, area = torch.stack(counts).sum(dim=0)  # int64: portions are small, their sum need not be
+        places = torch.tensor(order, dtype=torch.int64, device=logits.device) if apart else None
+        zero = logits.new_zeros(len(logits) if apart else ())
+        total, counted, area = (
+            _joined(parts, zero.to(kind), places)
+            for parts, kind in ((sums, zero.dtype), (counts, count_type), (areas, torch.int32))
+        )
         possible = area * len(offsets)
         ctx.mark_non_differentiable(counted, possible)
-        return torch.stack(sums).sum(), counted, possible
+        return total, counted, possible
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the gradient that the forward pass left."""
         (gradient,) = ctx.saved_tensors
-        return gradient * slope, None, None, None, None
+        return gradient * slope.reshape(-1, 1, 1), None, None, None, None, None
 
 
 _Window = tuple[int, slice, slice]  # proposal (or image), rows, columns: indexes an (N, H, W) tensor
@@ -110,15 +126,39 @@ class _Extent(NamedTuple):
         return self.proposal, slice(top, top + height), slice(left, left + width)
 
 
-def _flat_sum(logits: Tensor, pairs: Tensor, steps: list[int]) -> tuple[Tensor, Tensor]:
-    """Sum of the weighted pair terms of one flat map, and its gradient.
+class _Sums(NamedTuple):
+    """Adds up the entries of a flat map of `length`: all, or those of each of `windows` equal parts."""
 
-    logits: (P,).  pairs: (2 * len(steps), P) uint8, 1 where an entry counts its neighbour; the second
-    half looks `steps` ahead, the first half the same steps behind, in reverse order.
+    windows: int  # 0: all
+    length: int
+
+    def __call__(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """() or (windows,).  values: (length,), or fewer, the last ones being left out."""
+        if not self.windows:
+            return values.sum(dtype=dtype)
+        padded = F.pad(values, (0, self.length - len(values)))
+        return padded.view(self.windows, -1).sum(dim=1, dtype=dtype)
+
+
+def _joined(parts: list[Tensor], zero: Tensor, places: Tensor | None) -> Tensor:
+    """The sum of scalars; or, with `places` in the vector `zero`, what belongs there."""
+    if places is None:
+        return torch.stack([zero, *parts]).sum()
+    joined = zero.clone()
+    if parts:
+        joined[places] = torch.cat(parts)
+    return joined
+
+
+def _flat_sum(logits: Tensor, pairs: Tensor, steps: list[int], summed: _Sums) -> tuple[Tensor, Tensor]:
+    """Sums of the weighted pair terms of one flat map, and their gradient.
+
+    logits: (P,).  pairs: (2 * len(steps), P) uint8, 1 where an entry counts its neighbour, or weights; the
+    second half looks `steps` ahead, the first half the same steps behind, in reverse order.
     """
     half = logits.abs() / 2
     degree, pull = torch.zeros_like(logits), torch.zeros_like(logits)  # sums of w and of w * s(x + y)
-    total = logits.new_zeros(())
+    total = summed(torch.zeros_like(logits))
     behind, ahead = pairs.chunk(2)
     for step, forward, backward in zip(steps, ahead, behind.flip(0), strict=True):
         if step <= 0:  # the window is narrower than the neighbour is far, so no such pair exists
@@ -128,13 +168,13 @@ def _flat_sum(logits: Tensor, pairs: Tensor, steps: list[int]) -> tuple[Tensor, 
         half_joint = joint.abs().div_(2)
         term = (half[:-step] + half[step:]).sub_(half_joint)
         term -= _residual_(half_joint)
-        total += term.mul_(weight).sum()
+        total += summed(term.mul_(weight))
         tilt = joint.sigmoid_().mul_(weight)
         degree[:-step] += weight
         degree[step:] += weight
         pull[:-step] += tilt
         pull[step:] += tilt
-    total += _residual_(half).mul_(degree).sum()
+    total += summed(_residual_(half).mul_(degree))
     return total, degree.mul_(logits.sigmoid()).sub_(pull)
 
 
@@ -144,8 +184,8 @@ def _residual_(half: Tensor) -> Tensor:
 
 
 def _without_border(pairs: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
-    """`pairs` (B, K, H, W) as uint8, 0 where the neighbour lies outside the map."""
-    inside = torch.zeros_like(pairs, dtype=torch.uint8)
+    """`pairs` (B, K, H, W), if bool as uint8, 0 where the neighbour lies outside the map."""
+    inside = torch.zeros_like(pairs, dtype=pairs.dtype if pairs.is_floating_point() else torch.uint8)
     for j, (dy, dx) in enumerate(offsets):
         rows, columns = facing(pairs.shape[2], dy)[0], facing(pairs.shape[3], dx)[0]
         inside[:, j, rows, columns] = pairs[:, j, rows, columns]

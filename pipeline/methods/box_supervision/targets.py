@@ -47,6 +47,12 @@ def box_centroids(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return (first + end - 1) / 2
 
 
+def box_centers(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Centre (x, y) of each of the (G, 4) boxes, whatever the padded image's size: (G, 2) float32."""
+    boxes = boxes.float()
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
 def valid_masks(
     sizes: Sequence[tuple[int, int]],
     original_heights: Sequence[int],

@@ -1,4 +1,4 @@
-"""A method of the engine's protocol whose network is a segmenter: what all of them share."""
+"""Methods of the engine's protocol whose network is a segmenter: what all of them share."""
 
 from __future__ import annotations
 
@@ -12,36 +12,16 @@ from pipeline.methods.detection.segmenter import Found, Learnt, Segmenter
 from pipeline.structures import Instances, PaddedBatch, Sample, pad_images
 
 
-class DetectionMethod(ABC):
-    """Prediction; a subclass adds its losses.
+class SegmenterPrediction(ABC):
+    """Prediction with the network `predictor`."""
 
-    module: the network that `segmenter` asks; the engine may wrap it.
-    """
-
-    def __init__(self, module: nn.Module, segmenter: Segmenter) -> None:
-        self.module = module
+    def __init__(self, segmenter: Segmenter) -> None:
         self.segmenter = segmenter
 
-    # --- training ---------------------------------------------------------------------------------
-
-    @abstractmethod
-    def losses(self, batch: list[Sample], step: int) -> dict[str, Tensor]:
-        """Named scalar losses of one training step, which counts from 0."""
-
-    def after_step(self, step: int) -> None:  # noqa: B027 (most methods have nothing to do here)
-        """Nothing happens between steps."""
-
-    def _load(self, batch: list[Sample]) -> tuple[list[Sample], PaddedBatch]:
-        device = next(self.module.parameters()).device
-        batch = [sample.to(device) for sample in batch]
-        return batch, pad_images([sample.image for sample in batch], self.segmenter.padding_divisor)
-
-    # --- prediction -------------------------------------------------------------------------------
-
     @property
+    @abstractmethod
     def predictor(self) -> nn.Module:
         """The network that predicts."""
-        return self.module
 
     def instances(self, found: Found) -> Instances:
         """Detections with the scores that are reported, best first."""
@@ -64,9 +44,25 @@ class DetectionMethod(ABC):
             found = [self.instances(part) for part in seen.find(sizes)]
             return found, seen.fill(sizes, boxes) if boxes else []
 
+    def _load(self, batch: list[Sample]) -> tuple[list[Sample], PaddedBatch]:
+        device = next(self.predictor.parameters()).device
+        batch = [sample.to(device) for sample in batch]
+        return batch, pad_images([sample.image for sample in batch], self.segmenter.padding_divisor)
 
-class SegmenterMethod(DetectionMethod):
-    """Detection losses; a subclass adds its losses of the proposals' masks."""
+
+class SegmenterMethod(SegmenterPrediction):
+    """Detection losses and prediction of one network; a subclass adds its mask losses.
+
+    module: the network that `segmenter` asks; the engine may wrap it.
+    """
+
+    def __init__(self, module: nn.Module, segmenter: Segmenter) -> None:
+        super().__init__(segmenter)
+        self.module = module
+
+    @property
+    def predictor(self) -> nn.Module:
+        return self.module
 
     @abstractmethod
     def mask_losses(
@@ -83,3 +79,6 @@ class SegmenterMethod(DetectionMethod):
         learnt = self.segmenter.learn(self.module, padded, [sample.target for sample in batch], step)
         with torch.autocast(padded.images.device.type, enabled=False):
             return learnt.losses | self.mask_losses(learnt, batch, padded, step)
+
+    def after_step(self, step: int) -> None:
+        """Nothing happens between steps."""

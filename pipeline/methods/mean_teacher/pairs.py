@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pipeline.data.colors import disturb
 from pipeline.data.dataset import LabelledImages, plain_sample
 from pipeline.data.images import ImageStore
-from pipeline.data.transforms import augment, recolored
+from pipeline.data.transforms import augment, disturbed
 from pipeline.engine.sampler import Key, step_of
 from pipeline.errors import UserError
 from pipeline.labels.label_file import LabelFile
@@ -118,8 +117,8 @@ class Pairs(Dataset[Pair]):
         rng = np.random.default_rng((self.seed, draw, index, _VIEWS))
         plain = plain_sample(self.labelled.cache.read(image_id), image_id)
         weak = augment(plain, self.settings.augmentation, rng)
-        strong = recolored(weak, lambda pixels: disturb(pixels, self.settings.disturbance, rng))
-        return Views(weak.image.as_subclass(Tensor), strong.image.as_subclass(Tensor), image_id)
+        strong = disturbed(weak, self.settings.disturbance, rng)
+        return Views(weak.image.as_subclass(Tensor), strong, image_id)
 
     def _unlabelled(self, draw: int) -> int:
         """The index in the list of the image that comes with a draw."""

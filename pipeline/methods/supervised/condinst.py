@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from pipeline import params
 from pipeline.methods.detection.condinst import CondInstSegmenter
+from pipeline.methods.detection.mask_targets import sample_masks
 from pipeline.methods.detection.proposals import Positives, random_choice, topk_per_box
 from pipeline.methods.detection.segmenter import Learnt
 from pipeline.methods.detection.segmenter_method import SegmenterMethod
 from pipeline.methods.detection.targets import mask_centroids
 from pipeline.methods.dice import dice_loss
-from pipeline.methods.supervised.targets import sample_masks
 from pipeline.structures import PaddedBatch, Sample, Target
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 from torchvision.tv_tensors import Image
 
 from pipeline.methods.box_supervision.losses import pairwise_loss, projection_loss, warmup
@@ -13,6 +12,7 @@ from pipeline.methods.boxinst.method import BoxInst
 from pipeline.methods.build import METHODS, Parts
 from pipeline.models.dynamic_mask_head import dynamic_mask_logits
 from pipeline.structures import Sample, Target, boxes_xyxy
+from tests.condinst_vectors import gradients_by_reference_name
 
 LOSSES = ["loss_fcos_cls", "loss_fcos_loc", "loss_fcos_ctr", "loss_prj", "loss_pairwise"]
 
@@ -98,26 +98,6 @@ def test_training_gradients_match_reference(load, close, build, batch):
             close(ours[key.removeprefix("grad.")], arrays[key], rtol=5e-3, share=1e-4)
 
 
-def gradients_by_reference_name(heads: nn.Module) -> dict[str, torch.Tensor]:
-    """What the reference keeps apart, one scale per level and three box outputs, is joined in our head."""
-    found = {name: parameter.grad for name, parameter in heads.named_parameters()}
-    for kind in ("weight", "bias"):
-        joined = found.pop(f"fcos_head.box_outputs.{kind}")
-        found[f"fcos_head.bbox_pred.{kind}"], found[f"fcos_head.ctrness.{kind}"] = joined[:4], joined[4:5]
-    for level, slope in enumerate(found.pop("fcos_head.scales")):
-        found[f"fcos_head.scales.{level}.scale"] = slope[None]
-    names = {
-        "fcos_head.": "proposal_generator.fcos_head.",
-        "class_tower": "cls_tower",
-        "box_tower": "bbox_tower",
-        "class_logits": "cls_logits",
-        "project.": "tower.2.",
-    }
-    for own, reference in names.items():
-        found = {name.replace(own, reference): slope for name, slope in found.items()}
-    return found
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -155,7 +135,7 @@ def test_images_without_boxes(build, batch):
 
 def test_projection_alone_skips_the_pairs_and_keeps_the_name(build, batch, monkeypatch):
     method = build(pairwise_weight=0.0)
-    monkeypatch.setattr("pipeline.methods.boxinst.method.image_pairs", None)
+    monkeypatch.setattr("pipeline.methods.box_supervision.batch.image_pairs", None)
     losses = method.losses(batch, 0)
     assert set(losses) == set(LOSSES)
     assert losses["loss_pairwise"].item() == 0

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.methods.supervised.targets import sample_masks
+from pipeline.methods.detection.mask_targets import sample_masks
 
 
 @settings(max_examples=40, deadline=None)
