@@ -62,6 +62,10 @@ def _best_of_each_box(of: Parts) -> Choose:
     return lambda positives, step: topk_per_box(positives, of.settings.topk_per_image)
 
 
+def _with_teacher(of: Parts) -> BoxTeacherNetworks:
+    return BoxTeacherNetworks(of.network, copy.deepcopy(of.network), of.settings.teacher_statistics)
+
+
 # By the kind of the method and the architecture of the network: what params.ARCHITECTURES allows.
 METHODS: Mapping[tuple[str, str], Callable[[Parts], Method[Any]]] = {
     ("supervised", "condinst"): lambda of: SupervisedCondInst(
@@ -75,10 +79,9 @@ METHODS: Mapping[tuple[str, str], Callable[[Parts], Method[Any]]] = {
     ("boxinst", "condinst"): lambda of: BoxInst(of.settings, of.network, _box_condinst(of, box_centroids)),
     ("boxinst", "mask_rcnn"): lambda of: BoxInst(of.settings, of.network, _box_mask_rcnn(of)),
     ("box_teacher", "condinst"): lambda of: BoxTeacher(
-        of.settings,
-        BoxTeacherNetworks(of.network, copy.deepcopy(of.network), of.settings.teacher_statistics),
-        _box_condinst(of, box_centers),
+        of.settings, _with_teacher(of), _box_condinst(of, box_centers)
     ),
+    ("box_teacher", "mask_rcnn"): lambda of: BoxTeacher(of.settings, _with_teacher(of), _box_mask_rcnn(of)),
     ("mean_teacher", "mask2former"): lambda of: MeanTeacher(
         of.settings, TaughtMask2Former(of.network, copy.deepcopy(of.network)), of.model, of.predict
     ),

@@ -87,7 +87,7 @@ Method = Annotated[
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "supervised": ("condinst", "mask_rcnn", "mask2former", "detectron2"),
     "boxinst": ("condinst", "mask_rcnn"),
-    "box_teacher": ("condinst",),
+    "box_teacher": ("condinst", "mask_rcnn"),
     "mal": ("autolabeler",),
     "mean_teacher": ("mask2former",),
     "guided_distillation": ("mask2former",),
