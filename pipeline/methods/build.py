@@ -17,7 +17,8 @@ from pipeline.methods.box_teacher.method import BoxTeacher
 from pipeline.methods.box_teacher.networks import BoxTeacherNetworks
 from pipeline.methods.boxinst.method import BoxInst
 from pipeline.methods.detection.condinst import CondInstSegmenter
-from pipeline.methods.detection.proposals import topk_per_box
+from pipeline.methods.detection.mask_rcnn import MaskRCNNSegmenter
+from pipeline.methods.detection.proposals import Choose, topk_per_box
 from pipeline.methods.detection.segmenter import Size
 from pipeline.methods.guided_distillation.method import GuidedDistillation
 from pipeline.methods.mal.method import AutoLabelers, Mal
@@ -49,8 +50,20 @@ def _box_condinst(of: Parts, centers: Callable[[Tensor, Size], Tensor]) -> CondI
         of.num_classes,
         of.predict,
         centers=lambda target, size: centers(target.boxes.as_subclass(Tensor), size),
-        choose=lambda positives, step: topk_per_box(positives, of.settings.topk_per_image),
+        choose=_best_of_each_box(of),
     )
+
+
+def _box_mask_rcnn(of: Parts) -> MaskRCNNSegmenter:
+    return MaskRCNNSegmenter(of.model, of.network.padding_divisor, choose=_best_of_each_box(of))
+
+
+def _best_of_each_box(of: Parts) -> Choose:
+    return lambda positives, step: topk_per_box(positives, of.settings.topk_per_image)
+
+
+def _with_teacher(of: Parts) -> BoxTeacherNetworks:
+    return BoxTeacherNetworks(of.network, copy.deepcopy(of.network), of.settings.teacher_statistics)
 
 
 # By the kind of the method and the architecture of the network: what params.ARCHITECTURES allows.
@@ -58,17 +71,17 @@ METHODS: Mapping[tuple[str, str], Callable[[Parts], Method[Any]]] = {
     ("supervised", "condinst"): lambda of: SupervisedCondInst(
         of.settings, of.network, of.model, of.num_classes, of.predict, of.seed
     ),
-    ("supervised", "mask_rcnn"): lambda of: SupervisedMaskRCNN(of.settings, of.network),
+    ("supervised", "mask_rcnn"): lambda of: SupervisedMaskRCNN(of.settings, of.network, of.model),
     ("supervised", "mask2former"): lambda of: SupervisedMask2Former(
         of.settings, of.network, of.model, of.predict
     ),
     ("supervised", "detectron2"): lambda of: SupervisedDetectron2(of.settings, of.network),
     ("boxinst", "condinst"): lambda of: BoxInst(of.settings, of.network, _box_condinst(of, box_centroids)),
+    ("boxinst", "mask_rcnn"): lambda of: BoxInst(of.settings, of.network, _box_mask_rcnn(of)),
     ("box_teacher", "condinst"): lambda of: BoxTeacher(
-        of.settings,
-        BoxTeacherNetworks(of.network, copy.deepcopy(of.network), of.settings.teacher_statistics),
-        _box_condinst(of, box_centers),
+        of.settings, _with_teacher(of), _box_condinst(of, box_centers)
     ),
+    ("box_teacher", "mask_rcnn"): lambda of: BoxTeacher(of.settings, _with_teacher(of), _box_mask_rcnn(of)),
     ("mean_teacher", "mask2former"): lambda of: MeanTeacher(
         of.settings, TaughtMask2Former(of.network, copy.deepcopy(of.network)), of.model, of.predict
     ),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
@@ -33,16 +34,29 @@ _PROPOSAL_NMS = 0.7
 _ROI_IOU = (0.5, 0.5)
 _ROI_POSITIVES = 0.25
 _SAMPLES_PER_BIN = 2  # of RoIAlign, along each axis
-_LOSSES = {
-    "loss_objectness": "loss_objectness",
-    "loss_rpn_box_reg": "loss_rpn_box",
-    "loss_classifier": "loss_class",
-    "loss_box_reg": "loss_box",
-    "loss_mask": "loss_mask",
-}
 
 Sizes = Sequence[tuple[int, int]]
 Pyramid = dict[str, Tensor]
+
+
+@dataclass
+class Regions:
+    """The P proposals of a batch that were drawn and hold an object, image by image.
+
+    images: (P,) int64 index into the batch, ascending; boxes: (P,) int64 index into the batch's
+    concatenated boxes; rois: (P, 4) xyxy, in pixels of the network's input; quality: (P,) probability of
+    the box's class, without gradient; logits: (P, M, M) of the mask of that class, on a grid over the roi.
+    """
+
+    images: Tensor
+    boxes: Tensor
+    rois: Tensor
+    quality: Tensor
+    logits: Tensor
+
+    def __getitem__(self, chosen: Tensor) -> Regions:
+        """The regions with the (N,) int64 indices `chosen`."""
+        return Regions(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 @dataclass
@@ -75,22 +89,66 @@ class MaskRCNN(nn.Module):
         self.fpn = FPN(backbone.channels, model.fpn_channels, model.fpn_strides, coarser="subsampling")
         self.normalise = Normalise(model.pixel_mean, model.pixel_std)
         self.rpn = _proposal_network(model, predict)
-        self.roi_heads = _region_heads(model, self.fpn.lateral_strides, num_classes, predict)
+        self.roi_heads = _box_heads(model, self.fpn.lateral_strides, num_classes, predict)
+        self.mask_head = _MaskHead(model, self.fpn.lateral_strides, num_classes)
         self.padding_divisor = max(*backbone.channels, *model.fpn_strides)
 
-    def forward(self, images: Tensor, sizes: Sizes, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """The losses of a batch, float32 scalars: loss_objectness, _rpn_box, _class, _box and _mask.
+    def forward(
+        self, images: Tensor, sizes: Sizes, targets: list[dict[str, Tensor]]
+    ) -> tuple[dict[str, Tensor], Regions]:
+        """The losses of boxes and classes, and the masks that a method compares with what it knows of them.
 
         images: (B, 3, H, W) float RGB, 0..255; sizes: (height, width) of each within its padding; targets:
-        per image boxes (N, 4) float32 xyxy, labels (N,) int64 from 0, masks (N, h, w) bool; N may be 0.
+        per image boxes (N, 4) float32 xyxy and labels (N,) int64 from 0; N may be 0.  The losses are float32
+        scalars: loss_objectness, _rpn_box, _class and _box.
         """
         # Class 0 of torchvision is the background.
         targets = [{**target, "labels": target["labels"] + 1} for target in targets]
         pyramid = self.pyramid(images, sizes)
-        with _fast_roi_align(images.device):
-            proposals, losses = self.rpn(ImageList(images, list(sizes)), pyramid, targets)
-            losses |= self.roi_heads(pyramid, proposals, list(sizes), targets)[1]
-        return {name: losses[theirs] for theirs, name in _LOSSES.items()}
+        heads: Any = self.roi_heads
+        with fast_roi_align(images.device):
+            proposals, rpn_losses = self.rpn(ImageList(images, list(sizes)), pyramid, targets)
+            rois, matched, labels, offsets = heads.select_training_samples(proposals, targets)
+            class_logits, box_offsets = heads.box_predictor(
+                heads.box_head(heads.box_roi_pool(pyramid, rois, list(sizes)))
+            )
+            class_loss, box_loss = fastrcnn_loss(class_logits, box_offsets, labels, offsets)
+            regions = self._regions(pyramid, sizes, targets, rois, matched, labels, class_logits.detach())
+        losses = {
+            "loss_objectness": rpn_losses["loss_objectness"],
+            "loss_rpn_box": rpn_losses["loss_rpn_box_reg"],
+            "loss_class": class_loss,
+            "loss_box": box_loss,
+        }
+        return losses, regions
+
+    def _regions(
+        self,
+        pyramid: Pyramid,
+        sizes: Sizes,
+        targets: list[dict[str, Tensor]],
+        rois: list[Tensor],
+        matched: list[Tensor],
+        labels: list[Tensor],
+        class_logits: Tensor,
+    ) -> Regions:
+        """Of the drawn rois, whose boxes are `matched`, those whose label is not the background."""
+        objects = [part > 0 for part in labels]
+        counts = [int(part.sum()) for part in objects]
+        firsts = list(accumulate((len(target["boxes"]) for target in targets), initial=0))
+        boxes = [part[kept] + first for part, kept, first in zip(matched, objects, firsts[:-1], strict=True)]
+        kept_rois = [part[kept] for part, kept in zip(rois, objects, strict=True)]
+        every, classes = torch.cat(objects), torch.cat(labels)
+        classes = classes[every]
+        quality = class_logits[every].softmax(dim=1)[torch.arange(len(classes), device=every.device), classes]
+        images = torch.arange(len(counts), device=every.device)
+        return Regions(
+            images.repeat_interleave(torch.tensor(counts, device=every.device)),
+            torch.cat(boxes),
+            torch.cat(kept_rois),
+            quality,
+            self.mask_head(pyramid, kept_rois, sizes, classes),
+        )
 
     def pyramid(self, images: Tensor, sizes: Sizes) -> Pyramid:
         """Maps by stride, in float32: boxes are computed in the maps' precision, and half is too coarse."""
@@ -99,12 +157,15 @@ class MaskRCNN(nn.Module):
 
     def detect(self, pyramid: Pyramid, images: Tensor, sizes: Sizes) -> list[Found]:
         """Detections of each image; the module must be in evaluation mode."""
-        with _fast_roi_align(images.device):
+        with fast_roi_align(images.device):
             proposals, _ = self.rpn(ImageList(images, list(sizes)), pyramid)
             results, _ = self.roi_heads(pyramid, proposals, list(sizes))
+            boxes = [found["boxes"] for found in results]
+            labels = [found["labels"] for found in results]
+            masks = self._masks(pyramid, boxes, sizes, torch.cat(labels))
         return [
-            Found(found["boxes"], found["labels"] - 1, found["scores"], found["masks"][:, 0])
-            for found in results
+            Found(around, classes - 1, found["scores"], part)
+            for around, classes, found, part in zip(boxes, labels, results, masks, strict=True)
         ]
 
     def masks_in_boxes(self, pyramid: Pyramid, boxes: list[Tensor], sizes: Sizes) -> list[Tensor]:
@@ -113,13 +174,32 @@ class MaskRCNN(nn.Module):
         The mask is that of the class which the box head finds most likely in the box.
         """
         heads: Any = self.roi_heads
-        with _fast_roi_align(pyramid[str(self.fpn.strides[0])].device):
+        with fast_roi_align(pyramid[str(self.fpn.strides[0])].device):
             logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(pyramid, boxes, list(sizes))))
-            features = heads.mask_head(heads.mask_roi_pool(pyramid, boxes, list(sizes)))
-        labels = logits[:, 1:].argmax(dim=1) + 1
-        every = torch.arange(len(labels), device=labels.device)
-        masks = heads.mask_predictor(features)[every, labels].sigmoid()
-        return list(masks.split([len(part) for part in boxes]))
+            return self._masks(pyramid, boxes, sizes, logits[:, 1:].argmax(dim=1) + 1)
+
+    def _masks(self, pyramid: Pyramid, boxes: list[Tensor], sizes: Sizes, labels: Tensor) -> list[Tensor]:
+        logits = self.mask_head(pyramid, boxes, sizes, labels)
+        return list(logits.sigmoid().split([len(part) for part in boxes]))
+
+
+class _MaskHead(nn.Module):
+    """The masks of regions: RoIAlign, convolutions, and a map of logits per class."""
+
+    def __init__(self, model: params.MaskRCNN, strides: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        channels = model.mask_head_channels
+        self.pool = _pool(strides, model.mask_pool)
+        self.convs = MaskRCNNHeads(model.fpn_channels, (channels,) * model.mask_head_convs, 1)
+        self.predictor = _in_float32(MaskRCNNPredictor(channels, channels, num_classes + 1))
+
+    def forward(self, pyramid: Pyramid, boxes: list[Tensor], sizes: Sizes, labels: Tensor) -> Tensor:
+        """(N, M, M) logits of the class of each box, on a grid over it.
+
+        boxes: (n, 4) xyxy per image, N in all; labels: (N,) int64 from 1.
+        """
+        logits: Tensor = self.predictor(self.convs(self.pool(pyramid, boxes, list(sizes))))
+        return logits[torch.arange(len(labels), device=labels.device), labels]
 
 
 def build_mask_rcnn(model: params.MaskRCNN, num_classes: int, predict: params.Predict) -> MaskRCNN:
@@ -148,15 +228,14 @@ def _proposal_network(model: params.MaskRCNN, predict: params.Predict) -> nn.Mod
     return network
 
 
-def _region_heads(
+def _box_heads(
     model: params.MaskRCNN, strides: Sequence[int], num_classes: int, predict: params.Predict
 ) -> nn.Module:
-    channels, classes = model.box_head_channels, num_classes + 1
-    mask_channels = model.mask_head_channels
+    channels = model.box_head_channels
     heads: nn.Module = RoIHeads(
         _pool(strides, model.box_pool),
         TwoMLPHead(model.fpn_channels * model.box_pool**2, channels),
-        _in_float32(FastRCNNPredictor(channels, classes)),
+        _in_float32(FastRCNNPredictor(channels, num_classes + 1)),
         *_ROI_IOU,
         model.roi_batch,
         _ROI_POSITIVES,
@@ -164,9 +243,6 @@ def _region_heads(
         predict.score_threshold,
         predict.nms_threshold.mask_rcnn,
         predict.detections_per_image,
-        _pool(strides, model.mask_pool),
-        MaskRCNNHeads(model.fpn_channels, (mask_channels,) * model.mask_head_convs, 1),
-        _in_float32(MaskRCNNPredictor(mask_channels, mask_channels, classes)),
     )
     return heads
 
@@ -193,7 +269,7 @@ def _to_float32(module: nn.Module, inputs: Any, outputs: Any) -> Any:
 
 
 @contextmanager
-def _fast_roi_align(device: torch.device) -> Iterator[None]:
+def fast_roi_align(device: torch.device) -> Iterator[None]:
     """On a GPU, torchvision's kernel and not the slow substitute that it takes for deterministic results.
 
     The kernel's forward pass is deterministic; its backward pass adds in varying order.

@@ -86,8 +86,8 @@ Method = Annotated[
 # What each kind of method trains.
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "supervised": ("condinst", "mask_rcnn", "mask2former", "detectron2"),
-    "boxinst": ("condinst",),
-    "box_teacher": ("condinst",),
+    "boxinst": ("condinst", "mask_rcnn"),
+    "box_teacher": ("condinst", "mask_rcnn"),
     "mal": ("autolabeler",),
     "mean_teacher": ("mask2former",),
     "guided_distillation": ("mask2former",),

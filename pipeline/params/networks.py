@@ -118,9 +118,12 @@ class MaskRCNN(Section):
     mask_pool: Positive
     mask_head_channels: Positive
     mask_head_convs: Positive
+    mask_out_stride: Positive  # of the maps that methods on boxes lay masks out on
 
     @model_validator(mode="after")
     def _consistent(self) -> MaskRCNN:
+        if self.fpn_strides[-1] % self.mask_out_stride:
+            raise ValueError("mask_out_stride must divide the coarsest of fpn_strides")
         if len(self.anchor_sizes) != len(self.fpn_strides):
             raise ValueError("anchor_sizes needs one entry per entry of fpn_strides")
         _check_doubling("fpn_strides", self.fpn_strides)

@@ -11,9 +11,10 @@ from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.ops import MultiScaleRoIAlign, roi_align
+from torchvision.ops import MultiScaleRoIAlign, box_iou, roi_align
 
 from pipeline.errors import UserError
+from pipeline.methods.supervised.mask_rcnn import mask_loss
 from pipeline.models.mask_rcnn import MaskRCNN, build_mask_rcnn
 from pipeline.params import NmsThreshold, Predict
 from tests.labeling_settings import RELEASED
@@ -77,7 +78,9 @@ def torchvisions(network: MaskRCNN) -> nn.Module:
         mask_predictor=MaskRCNNPredictor(model.mask_head_channels, model.mask_head_channels, CLASSES + 1),
     )
     theirs.rpn.load_state_dict(network.rpn.state_dict())
-    theirs.roi_heads.load_state_dict(network.roi_heads.state_dict())
+    theirs.roi_heads.load_state_dict(network.roi_heads.state_dict(), strict=False)
+    theirs.roi_heads.mask_head.load_state_dict(network.mask_head.convs.state_dict())
+    theirs.roi_heads.mask_predictor.load_state_dict(network.mask_head.predictor.state_dict())
     # Its resizing rounds sizes; these images have theirs already.
     theirs.transform.resize = lambda image, target: (image, target)
     return theirs
@@ -118,7 +121,8 @@ def test_losses_are_torchvisions(network: MaskRCNN) -> None:
     torch.manual_seed(7)
     expected = theirs([image / 255 for image in images], their_targets)
     torch.manual_seed(7)
-    found = network(padded(images), SIZES, targets)
+    losses, regions = network(padded(images), SIZES, targets)
+    found = losses | {"loss_mask": mask_loss(regions, [target["masks"] for target in targets])}
     names = {
         "loss_objectness": "loss_objectness",
         "loss_rpn_box_reg": "loss_rpn_box",
@@ -182,19 +186,20 @@ def test_levels_beyond_the_backbone_have_proposals_but_pool_nothing() -> None:
     assert network.roi_heads.box_roi_pool.featmap_names == ["4", "8", "16"]
     assert len(network.rpn.anchor_generator.sizes) == 4
     images, targets = images_and_targets()
-    assert all(torch.isfinite(loss) for loss in network(padded(images), SIZES, targets).values())
+    assert all(torch.isfinite(loss) for loss in network(padded(images), SIZES, targets)[0].values())
 
 
 def test_half_precision_leaves_boxes_and_losses_in_float32(network: MaskRCNN) -> None:
     images, targets = images_and_targets()
     torch.manual_seed(7)
-    whole = network(padded(images), SIZES, targets)
+    whole, _ = network(padded(images), SIZES, targets)
     torch.manual_seed(7)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = network(padded(images), SIZES, targets)
+        losses, regions = network(padded(images), SIZES, targets)
         pyramid = network.pyramid(padded(images), SIZES)
         heads = network.rpn.head(list(pyramid.values()))
     assert all(level.dtype == torch.float32 for part in heads for level in part)
+    assert regions.logits.dtype == torch.float32
     for name, loss in losses.items():
         assert loss.dtype == torch.float32
         torch.testing.assert_close(loss, whole[name], rtol=0.1, atol=0.02)
@@ -203,3 +208,31 @@ def test_half_precision_leaves_boxes_and_losses_in_float32(network: MaskRCNN) ->
 def test_a_backbone_without_the_finest_stride_is_named() -> None:
     with pytest.raises(UserError, match="backbone"):
         build_mask_rcnn(small_mask_rcnn(fpn_strides=(64, 128, 256)), CLASSES, PREDICT)
+
+
+def test_regions_are_drawn_near_the_boxes_that_they_name(network: MaskRCNN) -> None:
+    images, targets = images_and_targets()
+    _, regions = network(padded(images), SIZES, targets)
+    boxes = torch.cat([target["boxes"] for target in targets])
+    assert regions.images.tolist() == sorted(regions.images.tolist())
+    assert set(regions.boxes.tolist()) == {0, 1, 2}
+    assert torch.equal(regions.images, torch.tensor([0, 0, 1])[regions.boxes])
+    assert (box_iou(boxes[regions.boxes], regions.rois).diagonal() >= 0.5).all()
+
+
+def test_a_region_has_the_mask_and_the_probability_of_its_boxs_class(network: MaskRCNN) -> None:
+    images, targets = images_and_targets()
+    _, regions = network(padded(images), SIZES, targets)
+    with torch.no_grad():
+        pyramid = network.pyramid(padded(images), SIZES)
+        rois = [regions.rois[regions.images == index] for index in range(2)]
+        heads = network.roi_heads
+        logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(pyramid, rois, SIZES)))
+        masks = network.mask_head.predictor(
+            network.mask_head.convs(network.mask_head.pool(pyramid, rois, SIZES))
+        )
+    labels = torch.cat([target["labels"] for target in targets])[regions.boxes]
+    for region, label in enumerate(labels):
+        torch.testing.assert_close(regions.logits[region], masks[region, 1 + label])
+        torch.testing.assert_close(regions.quality[region], logits[region].softmax(dim=0)[1 + label])
+    assert not regions.quality.requires_grad

@@ -22,7 +22,7 @@ from pipeline.methods.detection.inference import (
     thresholded,
 )
 from pipeline.methods.detection.losses import detection_losses
-from pipeline.methods.detection.proposals import Positives, Proposals
+from pipeline.methods.detection.proposals import Choose, Positives, Proposals
 from pipeline.methods.detection.segmenter import Found, Learnt, Size
 from pipeline.methods.detection.targets import (
     DetectionTargets,
@@ -36,7 +36,6 @@ from pipeline.models.dynamic_mask_head import dynamic_mask_logits
 from pipeline.structures import PaddedBatch, Target
 
 Centers = Callable[[Target, Size], Tensor]
-Choose = Callable[[Positives, int], Tensor]
 
 
 class CondInstSegmenter:
@@ -56,8 +55,7 @@ class CondInstSegmenter:
         """What methods differ in:
 
         centers: of a target and the padded size (H, W), the point (x, y) round which each box's positive
-        locations lie, (N, 2); choose: of the positives and the step, ascending indices of those whose masks
-        enter the mask losses.
+        locations lie, (N, 2); choose: the positives whose masks enter the mask losses.
         """
         self.model = model
         self.num_classes = num_classes

@@ -1,7 +1,8 @@
-"""Which positive locations get a mask loss: the best few of each box, or a random draw."""
+"""Which positives get a mask loss: all, the best few of each box, or a random draw."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +11,20 @@ from torch import Tensor
 
 @dataclass
 class Positives:
-    """The P positive locations of a batch.
+    """The P positive locations, or regions, of a batch.
 
     images: (P,) int64 index into the batch, ascending; boxes: (P,) int64 index into the batch's
-    concatenated boxes; quality: (P,) highest class probability times centre-ness probability.
+    concatenated boxes; quality: (P,), of a location highest class probability times centre-ness
+    probability, of a region the probability of its box's class.
     """
 
     images: Tensor
     boxes: Tensor
     quality: Tensor
+
+
+# Of positives and the step, the ascending indices of those whose masks enter the mask losses.
+Choose = Callable[[Positives, int], Tensor]
 
 
 @dataclass
@@ -37,6 +43,11 @@ class Proposals:
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+def every_one(positives: Positives, step: int) -> Tensor:
+    """Ascending indices of all positives."""
+    return torch.arange(len(positives.boxes), device=positives.boxes.device)
 
 
 def topk_per_box(positives: Positives, topk: int) -> Tensor:

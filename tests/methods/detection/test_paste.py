@@ -1,4 +1,4 @@
-"""Pasting undoes the cutting of mask targets by RoIAlign."""
+"""Pasting undoes the cutting of mask targets by RoIAlign, and so does laying out logits for losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
-from pipeline.methods.detection.paste import paste_masks
+from pipeline.methods.box_supervision.targets import box_masks
+from pipeline.methods.detection.paste import NOWHERE, logit_maps, paste_masks, pasted
 
 
 def ellipse(size: tuple[int, int], box: tuple[float, float, float, float]) -> Tensor:
@@ -86,3 +87,60 @@ def test_many_masks_are_pasted_in_parts() -> None:
         ]
     )
     assert torch.equal(together, alone)
+
+
+ROIS = torch.tensor([[10.0, 8, 50, 40], [12.3, 20.1, 30.7, 55.9], [60, 40, 96, 64]])
+# Equal to its roi, exceeding it on two sides, and within it.
+BOXES = torch.tensor([[10.0, 8, 50, 40], [8.6, 20.1, 30.7, 60.2], [66, 44, 90, 60]])
+
+
+def grids(*shape: int) -> Tensor:
+    return 4 * torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_in_a_roi_a_cell_has_the_logit_that_is_pasted_at_its_pixel(stride: int) -> None:
+    logits = grids(3, 7, 7)
+    maps = logit_maps(logits, ROIS, BOXES, (64, 96), stride)
+    (whole,) = pasted(logits, ROIS, (64, 96), (64, 96))
+    (inside,) = pasted(torch.ones_like(logits), ROIS, (64, 96), (64, 96))
+    places = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
+    reached = inside[places] > 0
+    assert reached.flatten(1).any(dim=1).all()
+    torch.testing.assert_close(maps[reached], whole[places][reached], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_logits_go_on_to_the_end_of_the_box_and_no_farther(stride: int) -> None:
+    """Of the second roi: to the left and below."""
+    maps = logit_maps(grids(3, 7, 7), ROIS, BOXES, (64, 96), stride)
+    hulls = torch.cat((torch.minimum(ROIS, BOXES)[:, :2], torch.maximum(ROIS, BOXES)[:, 2:]), dim=1)
+    assert torch.equal(maps != NOWHERE, box_masks(hulls, (64, 96), stride))
+    points = torch.arange(stride // 2, 96, stride)
+    below = ((points > 54) & (points <= 60)).nonzero()[:, 0]  # from the centre of the roi's lowest bins on
+    left = ((points >= 8) & (points < 13)).nonzero()[:, 0]
+    for part in (maps[1, below], maps[1, :, left].T):
+        assert (part == part[0]).all()
+        assert len(part) > 1
+        assert (part[0] != NOWHERE).any()
+
+
+def test_a_mask_that_was_cut_comes_back_as_logits() -> None:
+    masks = torch.cat([ellipse((64, 96), tuple(box)) for box in ROIS.tolist()])
+    targets = project_masks_on_boxes(masks, ROIS, torch.arange(3), 28)
+    maps = logit_maps(20 * targets - 10, ROIS, ROIS, (64, 96), 2)
+    for mask, back in zip(masks[:, 1::2, 1::2], maps > 0, strict=True):
+        assert iou(mask, back) > 0.93
+
+
+def test_gradients_of_logit_maps() -> None:
+    logits, rois, boxes = grids(3, 5, 5).double().requires_grad_(), ROIS.double(), BOXES.double()
+    assert torch.autograd.gradcheck(lambda values: logit_maps(values, rois, boxes, (64, 96), 4), logits)
+
+
+def test_no_region_gives_no_map_and_keeps_the_graph() -> None:
+    logits = torch.zeros(0, 5, 5, requires_grad=True)
+    maps = logit_maps(logits, ROIS[:0], BOXES[:0], (64, 96), 4)
+    assert maps.shape == (0, 16, 24)
+    maps.sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None

@@ -41,7 +41,7 @@ def network(demo: params.Params, **changes: Any) -> MaskRCNN:
 @pytest.fixture(scope="module")
 def learnt(demo: params.Params) -> SupervisedMaskRCNN:
     """Drilled on four images."""
-    method = SupervisedMaskRCNN(settings(demo), network(demo))
+    method = SupervisedMaskRCNN(settings(demo), network(demo), small_mask_rcnn())
     method.module.train()
     batch = [drawn(seed) for seed in range(4)]
     optimizer = torch.optim.AdamW(method.module.parameters(), lr=3e-3)
@@ -114,7 +114,9 @@ def test_images_of_a_batch_do_not_depend_on_each_other(learnt: SupervisedMaskRCN
 def test_no_boxes_and_no_detections_give_no_masks(demo: params.Params) -> None:
     predict = demo.predict.model_copy(update={"score_threshold": 1.0})
     torch.manual_seed(0)
-    method = SupervisedMaskRCNN(settings(demo), build_mask_rcnn(small_mask_rcnn(), 2, predict))
+    method = SupervisedMaskRCNN(
+        settings(demo), build_mask_rcnn(small_mask_rcnn(), 2, predict), small_mask_rcnn()
+    )
     samples = [drawn(0, enlarged=2), drawn(1)]
     none, some = torch.zeros(0, 4), torch.tensor([[4.0, 4, 30, 30]])
     for boxes in ([none, none], [none, some]):
@@ -126,7 +128,7 @@ def test_no_boxes_and_no_detections_give_no_masks(demo: params.Params) -> None:
 
 
 def test_prediction_leaves_the_mode_as_it_was(demo: params.Params) -> None:
-    method = SupervisedMaskRCNN(settings(demo), network(demo))
+    method = SupervisedMaskRCNN(settings(demo), network(demo), small_mask_rcnn())
     method.module.train()
     found: list[Instances] = method.predict([drawn(0)])
     assert len(found) == 1
@@ -137,7 +139,7 @@ def test_prediction_leaves_the_mode_as_it_was(demo: params.Params) -> None:
 @pytest.mark.parametrize("objects", [(2, 1), (1, 0), (0, 0)])
 def test_losses_reach_every_parameter(demo: params.Params, objects: tuple[int, int]) -> None:
     """Also from images without objects: several processes could not average gradients otherwise."""
-    method = SupervisedMaskRCNN(settings(demo), network(demo))
+    method = SupervisedMaskRCNN(settings(demo), network(demo), small_mask_rcnn())
     batch = [drawn(3, objects=objects[0]), drawn(4, size=(40, 64), objects=objects[1])]
     losses = method.losses(batch, 0)
     assert list(losses) == NAMES
@@ -152,7 +154,9 @@ def test_the_mask_loss_is_weighted(demo: params.Params) -> None:
     first, second = (
         (
             torch.manual_seed(5),
-            SupervisedMaskRCNN(settings(demo, weight), network(demo)).losses([drawn(3)], 0),
+            SupervisedMaskRCNN(settings(demo, weight), network(demo), small_mask_rcnn()).losses(
+                [drawn(3)], 0
+            ),
         )[1]
         for weight in (1.0, 0.25)
     )
@@ -164,7 +168,7 @@ def test_missing_masks_are_named(demo: params.Params) -> None:
     sample = drawn(0)
     sample.target.masks = None
     with pytest.raises(ValueError, match="needs masks"):
-        SupervisedMaskRCNN(settings(demo), network(demo)).losses([sample], 0)
+        SupervisedMaskRCNN(settings(demo), network(demo), small_mask_rcnn()).losses([sample], 0)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU, RoI align adds up gradients in any order")
@@ -173,7 +177,9 @@ def test_a_resumed_training_draws_the_same_anchors_and_proposals(demo: params.Pa
 
     def train(folder: str, stop: int = -1) -> SupervisedMaskRCNN:
         # So few are drawn that another draw would show.
-        method = SupervisedMaskRCNN(settings(demo), network(demo, rpn_batch=8, roi_batch=4))
+        method = SupervisedMaskRCNN(
+            settings(demo), network(demo, rpn_batch=8, roi_batch=4), small_mask_rcnn()
+        )
         losses = method.losses
 
         def stopping(batch: list[Sample], step: int) -> dict[str, Tensor]:
