@@ -53,7 +53,7 @@ MICRO = {
 }
 # A row for every stage and every kind of method: what a second row of a kind adds is time.
 ROWS = {
-    "runs": ("oracle", "boxinst", "projection", "mal", "condinst_mal", "mask2former_4"),
+    "runs": ("oracle", "boxinst", "boxteacher", "projection", "mal", "condinst_mal", "mask2former_4"),
     "distilled": ("guided_4",),
     "baselines": ("fill", "ellipse_crf"),
     "pseudo_labels": ("mal_masks",),

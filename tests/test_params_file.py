@@ -208,6 +208,16 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("separation: [mal]", "separation: [oracle]", ["separation", "of oracle is instances"]),
         ("separation: [mal]", "separation: [lam]", ["separation: 'lam' is not defined"]),
         ("separation: [mal]", "separation: [mal, mal]", ["separation names a run twice"]),
+        (
+            "pseudo_mask_quality: [boxteacher]",
+            "pseudo_mask_quality: [boxinst]",
+            ["pseudo_mask_quality", "of boxinst is boxinst", "only box_teacher keeps"],
+        ),
+        (
+            "pseudo_mask_quality: [boxteacher]",
+            "pseudo_mask_quality: [boxteacher, boxteacher]",
+            ["pseudo_mask_quality names a run twice"],
+        ),
         ("task: masks_in_boxes", "task: instances", ["runs.mal.task", "mal does not do instances"]),
         (
             "backbone: shapes_pretrained\n    oracle: none",

@@ -117,6 +117,7 @@ NOT_RUN["sam"] = (
     "pipeline/methods/mal/rois.py",
     "pipeline/priors/crf",
 )
+NOT_RUN["pseudo_mask_quality"] = ("pipeline/data/colors.py",)
 NOT_RUN["import_coco"] = ("pipeline/data/cityscapes.py",)
 NOT_RUN["import_cityscapes"] = ("pipeline/data/coco_annotations.py", "pipeline/data/lvis.py")
 NOT_RUN["train_distilled"] = (
