@@ -87,6 +87,12 @@ def test_each_row_has_an_oracle_of_its_own_network(preset: tuple[str, Params]) -
         assert (train.steps, train.milestones) == (other.steps, other.milestones)
 
 
+def test_the_masks_of_every_teacher_are_measured(preset: tuple[str, Params]) -> None:
+    _, params = preset
+    rows = {name for name, run in params.runs.items() if run.method == "box_teacher"}
+    assert set(params.pseudo_mask_quality) == rows
+
+
 def test_no_run_on_boxes_reaches_a_mask(root: Path, tmp_path: Path, preset: tuple[str, Params]) -> None:
     name, params = preset
     copy_pipeline(root, tmp_path)

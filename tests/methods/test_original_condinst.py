@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 from pipeline import params
 from pipeline.errors import UserError
+from pipeline.methods.box_teacher.method import BoxTeacher
+from pipeline.methods.build import build_method
 from pipeline.methods.pretraining.original_condinst import read_condinst
 from pipeline.methods.pretraining.start import write_backbone_start
 from pipeline.models.backbones import build_maps
 from pipeline.models.build import build_network
 from pipeline.models.condinst import CondInst, build_condinst
+from pipeline.params_file import load_params
 from tests.methods.conftest import reference_state
 
 CLASSES = 3
@@ -180,6 +183,23 @@ def test_of_boxteacher_the_teacher_is_taken(tmp_path: Path, model: params.CondIn
     ignored = start(tmp_path, "original.pth", "boxteacher")["ignored"]
     assert sorted(ignored) == sorted([*DERIVED, *(name for name in state if name.startswith("student."))])
     check_equal(started(model), networks["teacher"])
+
+
+def test_both_networks_of_boxteacher_start_as_the_released_teacher(
+    root: Path, tmp_path: Path, model: params.CondInst, predict_settings: params.Predict
+) -> None:
+    """So a run of no steps, which predicts with its teacher, shows what the file can do."""
+    teacher = build(model)
+    state = {f"teacher.{name}": tensor for name, tensor in original_state(teacher).items()}
+    torch.save({"model": state}, tmp_path / "original.pth")
+    start(tmp_path, "original.pth", "boxteacher")
+    settings = load_params(root / "presets" / "coco-boxteacher.yaml").methods["box_teacher_1x"]
+    file = tmp_path / "out/backbone.safetensors"
+    method = build_method(settings, model, CLASSES, predict_settings, seed=0, start=file)
+    assert isinstance(method, BoxTeacher)
+    for network in (method.networks.student, method.networks.teacher):
+        check_equal(network.eval(), teacher)
+    assert method.predictor is method.networks.teacher
 
 
 def test_some_names_are_as_the_authors_have_them(model: params.CondInst) -> None:
