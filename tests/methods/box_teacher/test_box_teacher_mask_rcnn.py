@@ -54,7 +54,8 @@ def views(seed: int, objects: int = 2) -> LabelledViews:
     sample = drawn(seed, objects=objects)
     sample.image[:, ~sample.target.required_masks().any(dim=0)] = 120
     sample.target.masks = None
-    return LabelledViews(sample, (sample.image.as_subclass(Tensor).float() * 0.8).byte())
+    darker = (sample.image.as_subclass(Tensor).float() * 0.8).byte()
+    return LabelledViews(sample, darker, (seed, 0))
 
 
 def losses(method: BoxTeacher, batch: list[LabelledViews]) -> dict[str, Tensor]:
