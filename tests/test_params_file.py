@@ -186,6 +186,8 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("mask_out_stride: 2", "mask_out_stride: 4", ["models.condinst_small", "mask_out_stride"]),
         ("topk_per_image: 8\n    mask", "topk_per_image: -1\n    mask", ["models.condinst_small", "one of"]),
         ("deformable_stages: []", "deformable_stages: [6]", ["condinst_small.deformable_stages", "6"]),
+        ("deformable_stages: []", "deformable_stages: [5]", ["condinst_small: ", "deformable_stages []"]),
+        ("stride_in_1x1: false", "stride_in_1x1: true", ["condinst_small: stride_in_1x1 must be false"]),
         (
             "frozen_stages: 0\n    frozen_batchnorm: false\n    drop_path: 0.0\n    stride_in_1x1: false\n"
             "    deformable_stages: []",

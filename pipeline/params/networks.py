@@ -56,6 +56,8 @@ class CondInst(Section):
             raise ValueError("the backbone small has maps of stride 2, 4, 8 and 16 only")
         if self.backbone == "small" and self.drop_path:
             raise ValueError("drop_path must be 0 with the backbone small, which has no such blocks")
+        if self.backbone == "small" and (self.stride_in_1x1 or self.deformable_stages):
+            raise ValueError("stride_in_1x1 must be false and deformable_stages [] with the backbone small")
         skips = self.fpn_strides[0], *sorted(self.mask_branch_skips, reverse=True)
         if any(fine >= coarse or coarse % fine for coarse, fine in pairwise(skips)):
             raise ValueError(
