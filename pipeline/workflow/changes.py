@@ -16,7 +16,7 @@ from dvc.scm import SCMError
 from dvc.utils.serialize import LOADERS, load_yaml
 
 from pipeline.errors import UserError
-from pipeline.workflow.dag import to_dag
+from pipeline.workflow.dag import pipeline_stages, to_dag
 
 
 class Changes:
@@ -28,7 +28,7 @@ class Changes:
     def __init__(self, root: Path, repo: Repo) -> None:
         self._root, self._repo = root, repo
         with _refusals(root):
-            stages = repo.index.stages
+            stages = pipeline_stages(repo)
         self._stages = {stage.name: stage for stage in stages}
         self.dag = to_dag(root, stages)
 

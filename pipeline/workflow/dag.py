@@ -13,6 +13,7 @@ from pipeline.params import DATASETS, LABEL_TABLES, SPREAD_TABLES, Params
 from pipeline.params.semantic_rows import label_sources
 
 if TYPE_CHECKING:
+    from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
 # Stages that read masks and hand on something without: images alone, or boxes alone.
@@ -44,9 +45,16 @@ def read_dag(root: Path) -> Dag:
 
     try:
         with Repo(str(root)) as repo:
-            return to_dag(root, repo.index.stages)
+            return to_dag(root, pipeline_stages(repo))
     except (DvcException, SCMError) as error:
         raise UserError(root / "dvc.yaml", "", f"DVC refuses the pipeline: {error}") from None
+
+
+def pipeline_stages(repo: Repo) -> list[PipelineStage]:
+    """The stages of dvc.yaml.  DVC counts files that it was given (`dvc add`), too, where nothing runs."""
+    from dvc.stage import PipelineStage
+
+    return [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
 
 
 def to_dag(root: Path, stages: Iterable[PipelineStage]) -> Dag:

@@ -12,6 +12,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.workflow import launcher
+from pipeline.workflow.dag import read_dag
 
 PIPELINE = """
 stages:
@@ -87,6 +88,18 @@ def test_a_stage_whose_inputs_come_out_as_they_were_is_not_run(
     launcher.repro(repository, jobs=2)
     printed = capsys.readouterr().out
     assert {line[0] for line in printed.splitlines() if ": done in" in line} == set("abc")  # d: the same bc
+
+
+def test_files_that_somebody_has_given_dvc_are_no_stages(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "own.txt").write_text("weights")
+    subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "own.txt"], cwd=repository, check=True)
+    assert (repository / "own.txt.dvc").exists()
+    assert set(read_dag(repository)) == set("abcd")
+    for _ in range(2):
+        launcher.repro(repository, jobs=2)
+    assert "everything is up to date" in capsys.readouterr().out
 
 
 def test_writes_the_lock_file_of_dvc(repository: Path) -> None:
