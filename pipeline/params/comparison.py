@@ -164,7 +164,7 @@ class Predict(Section):
     nms_threshold: NmsThreshold
     pre_nms_topk: Positive
     detections_per_image: Positive
-    network: Literal["student", "teacher", "both"]  # of runs that have both; `both`: each has a row
+    network: Literal["student", "teacher", "both"]  # of the methods TAUGHT; `both`: each has a row
     batch_size: Positive
     threads: Positive
     labeling: Labeling

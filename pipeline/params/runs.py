@@ -12,7 +12,7 @@ from pipeline.params.starts import WeightFile
 if TYPE_CHECKING:
     from pipeline.params.sections import Params
 
-TAUGHT = ("mean_teacher", "guided_distillation")  # methods whose runs hold a student and a teacher
+TAUGHT = ("mean_teacher", "guided_distillation")  # methods of which `predict.network` names what predicts
 
 
 def check_run(params: Params, key: str, run: Trained) -> None:
