@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from pipeline.data.masks import encode
 from pipeline.distributed import gather_objects
+from pipeline.methods.box_supervision.targets import box_masks
 from pipeline.methods.box_teacher.pseudo_masks import PseudoMasks
 from pipeline.methods.box_teacher.views import LabelledViews
 
@@ -30,7 +33,8 @@ def kept_rows(step: int, batch: Sequence[LabelledViews], labels: Sequence[Pseudo
     """A row for each image of the batch, of all processes: JSON alone.
 
     {step: steps done before, image_id, key: of the sample, size: [height, width] of the student's image,
-    boxes: [{annotation_id, weight, mask}]}; mask is an RLE at that size, None without a pseudo mask.
+    boxes: [{annotation_id, weight, mask}]}; mask is an RLE at that size, cut to its box as the student learns
+    it, None without a pseudo mask.
     """
     own = [_row(step, views, image) for views, image in zip(batch, labels, strict=True)]
     return [row for rows in gather_objects(own) for row in rows]
@@ -39,16 +43,17 @@ def kept_rows(step: int, batch: Sequence[LabelledViews], labels: Sequence[Pseudo
 def _row(step: int, views: LabelledViews, image: PseudoMasks) -> Row:
     ids = views.weak.target.annotation_ids
     assert ids is not None  # as `TwoViews` makes them
-    masks = encode((image.masks > SOLID).cpu().numpy())
+    size = (int(views.weak.image.shape[-2]), int(views.weak.image.shape[-1]))
+    inside = box_masks(views.weak.target.boxes.as_subclass(Tensor), size, stride=1)
+    masks = encode(((image.masks > SOLID) & inside).cpu().numpy())
     boxes = [
         {"annotation_id": key, "weight": round(weight, DIGITS), "mask": mask if weight > 0 else None}
         for key, weight, mask in zip(ids.tolist(), image.weights.tolist(), masks, strict=True)
     ]
-    size = [int(side) for side in views.weak.image.shape[-2:]]
     return {
         "step": step,
         "image_id": views.image_id,
         "key": list(views.key),
-        "size": size,
+        "size": list(size),
         "boxes": boxes,
     }

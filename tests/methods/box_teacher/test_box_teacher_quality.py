@@ -13,7 +13,7 @@ from torchvision.tv_tensors import Mask
 
 from pipeline import params
 from pipeline.data.dataset import plain_sample
-from pipeline.data.masks import encode
+from pipeline.data.masks import decode, encode
 from pipeline.data.transforms import augment
 from pipeline.errors import UserError
 from pipeline.files import write_json
@@ -80,6 +80,18 @@ def test_true_masks_have_an_iou_of_100_whatever_the_geometry(
     ]
     (other,) = pseudo_mask_quality(folder, annotations(), SEED + 1)
     assert other["mask_iou"] < 90
+
+
+def test_what_lies_outside_the_box_is_not_kept(root: Path, tmp_path: Path) -> None:
+    """The student learns a mask cut to its box, so that is what is measured."""
+    taught = augmented(root, horizontal_flip=0.0, vertical_flip=0.0, transpose=0.0)
+    everywhere = PseudoMasks(torch.ones(1, SIDE, SIDE), torch.ones(1))
+    (row,) = kept_rows(0, [make_views(tmp_path, taught, SEED)[0, 0]], [everywhere])
+    (mask,) = decode([row["boxes"][0]["mask"]], (SIDE, SIDE))
+    rows, columns = mask.nonzero()
+    assert (rows.min(), rows.max()) == (1, 15), "the box is 2, 1, 12, 14, and rasterised with its last pixel"
+    assert (columns.min(), columns.max()) == (2, 14)
+    assert mask.sum() == 15 * 13
 
 
 def test_shares_and_means_are_of_the_group_of_steps(root: Path, tmp_path: Path) -> None:
