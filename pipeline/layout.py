@@ -109,6 +109,10 @@ class Layout:
         """How well the encoder of a labeler separates object and background."""
         return self.reports / "metrics" / "separation" / f"{run}.json"
 
+    def pseudo_mask_quality(self, run: str) -> Path:
+        """How good the masks were that a run's teacher gave its student."""
+        return self.reports / "metrics" / "pseudo_masks" / f"{run}.json"
+
     @property
     def comparison(self) -> Path:
         return self.reports / "metrics" / "comparison.json"

@@ -14,12 +14,14 @@ class Target:
     """What a method may see of one image.
 
     boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the (resized) image; labels: (N,) int64, contiguous,
-    in [0, number of classes); masks: (N, H, W) bool, or None when the supervision has no masks.
+    in [0, number of classes); masks: (N, H, W) bool, or None when the supervision has no masks;
+    annotation_ids: (N,) int64 of the label file, or None where the target comes from none.
     """
 
     boxes: BoundingBoxes
     labels: Tensor
     masks: Mask | None = None
+    annotation_ids: Tensor | None = None
 
     def required_masks(self) -> Mask:
         """The masks.  Raises ValueError where the labels are boxes alone."""
@@ -28,8 +30,8 @@ class Target:
         return self.masks
 
     def to(self, device: torch.device) -> Target:
-        masks = None if self.masks is None else self.masks.to(device)
-        return Target(self.boxes.to(device), self.labels.to(device), masks)
+        masks, ids = (None if part is None else part.to(device) for part in (self.masks, self.annotation_ids))
+        return Target(self.boxes.to(device), self.labels.to(device), masks, ids)
 
 
 @dataclass

@@ -5,8 +5,10 @@ from pipeline.distributed import is_main
 from pipeline.engine.environment import environment
 from pipeline.engine.lock import discard
 from pipeline.engine.loop import fit
+from pipeline.engine.protocol import LeavesRecords
 from pipeline.engine.rng import seed_everything
 from pipeline.errors import run_or_exit
+from pipeline.files import write_json
 from pipeline.labels.label_file import LabelFile
 from pipeline.methods.bundle import save_bundle
 from pipeline.methods.training import build_training
@@ -49,6 +51,9 @@ def main() -> None:
         if is_main():
             folder = layout.model(name, seed)
             save_bundle(folder, method.module, settings, model, labels.categories, labels.annotated_images)
+            if isinstance(method, LeavesRecords):
+                for file, content in method.records().items():
+                    write_json(folder / file, content, indent=None)
             write_cost(layout.cost, Cost.of_training(name, seed, result))
     if is_main():
         write_curve(layout.curve(name), histories)

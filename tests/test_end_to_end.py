@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -13,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -53,7 +56,7 @@ MICRO = {
 }
 # A row for every stage and every kind of method: what a second row of a kind adds is time.
 ROWS = {
-    "runs": ("oracle", "boxinst", "projection", "mal", "condinst_mal", "mask2former_4"),
+    "runs": ("oracle", "boxinst", "boxteacher", "projection", "mal", "condinst_mal", "mask2former_4"),
     "distilled": ("guided_4",),
     "baselines": ("fill", "ellipse_crf"),
     "pseudo_labels": ("mal_masks",),
@@ -66,6 +69,21 @@ ROWS = {
     "classifiers": ("spml_point",),
     "semantic_runs": ("semantic_oracle",),
 }
+# What a launch that is killed does again: each kind of stage, some beside each other, some waiting.
+AGAIN = (
+    "labels@boxes",
+    "train@projection",
+    "predict@projection",
+    "evaluate@projection",
+    "train_semantic@semantic_oracle",
+    "predict_semantic@semantic_oracle",
+    "evaluate_semantic@semantic_oracle",
+    "grown_labels@grown_point",
+    "baseline@fill",
+    "evaluate_baseline@fill",
+    "compare@demo",
+    "report@demo",
+)
 SCORED = ("cam_tags", "grown_point", "spread_tag", "spread_point")
 
 
@@ -192,6 +210,31 @@ class TestPipeline:
         assert serial.returncode == 0, serial.stdout + serial.stderr
         assert outputs(repository) == expected
 
+    def test_a_launch_killed_at_random_moments_goes_on_to_the_same_bytes(
+        self, repository: Path, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        expected = outputs(repository)
+        for stage in AGAIN:
+            _forget(repository, stage)
+        shutil.rmtree(repository / ".dvc" / "cache" / "runs")
+        chance = random.Random(0)
+        for _ in range(3):
+            _launch_and_kill(repository, chance.randint(1, 5), chance.uniform(0, 2))
+        ended = run(repository, "pipeline", "repro", "--jobs", "2")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert _ran(ended) <= set(AGAIN)
+        assert outputs(repository) == expected
+
+    def test_another_title_runs_the_check_and_the_report(
+        self, repository: Path, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        path = repository / "params.yaml"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(replaced(text, {"Weakly supervised segmentation, demo": "Micro"}), encoding="utf-8")
+        assert _ran(run(repository, "pipeline", "repro")) == {"check", "report@demo"}
+        assert "everything is up to date" in run(repository, "pipeline", "repro").stdout
+        assert "Data and pipelines are up to date" in run(repository, "dvc", "repro").stdout
+
     def test_changing_one_method_runs_that_method_and_the_report(
         self, repository: Path, done: subprocess.CompletedProcess[str]
     ) -> None:
@@ -267,6 +310,37 @@ def _forget(repository: Path, stage: str) -> None:
         path, key = repository / made["path"], made["md5"]
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         (cache / "files" / "md5" / key[:2] / key[2:]).unlink(missing_ok=True)  # of what git holds: none
+
+
+def _ran(launch: subprocess.CompletedProcess[str]) -> set[str]:
+    """Stages that a launch has run."""
+    return {line.split(": ")[0] for line in launch.stdout.splitlines() if line.endswith(": started")}
+
+
+def _launch_and_kill(repository: Path, events: int, seconds: float) -> None:
+    """Launch; kill launcher and stages `seconds` after that many of them have started or ended."""
+    launch = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "repro", "--jobs", "2"],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert launch.stdout is not None
+    while events:
+        line = launch.stdout.readline()
+        assert line, "nothing was left to kill"
+        events -= line.endswith(": started\n") or ": done in " in line
+    time.sleep(seconds)
+    assert launch.poll() is None, "nothing was left to kill"
+    launch.send_signal(signal.SIGSTOP)  # so that it starts no other stage
+    for stage in psutil.Process(launch.pid).children():
+        with contextlib.suppress(ProcessLookupError):  # of the launcher's own group
+            os.killpg(stage.pid, signal.SIGKILL)
+    _kill_group(launch)
+    launch.stdout.close()
+    with (repository / ".checkpoints" / "repro.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the last of them is gone
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

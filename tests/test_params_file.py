@@ -185,6 +185,14 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ),
         ("mask_out_stride: 2", "mask_out_stride: 4", ["models.condinst_small", "mask_out_stride"]),
         ("topk_per_image: 8\n    mask", "topk_per_image: -1\n    mask", ["models.condinst_small", "one of"]),
+        ("deformable_stages: []", "deformable_stages: [6]", ["condinst_small.deformable_stages", "6"]),
+        (
+            "frozen_stages: 0\n    frozen_batchnorm: false\n    drop_path: 0.0\n    stride_in_1x1: false\n"
+            "    deformable_stages: []",
+            "frozen_stages: 3\n    frozen_batchnorm: false\n    drop_path: 0.0\n    stride_in_1x1: false\n"
+            "    deformable_stages: [3]",
+            ["condinst_small: deformable_stages must come after frozen_stages"],
+        ),
         ("pairwise_size: 3", "pairwise_size: 4", ["methods.boxinst", "pairwise_size must be odd"]),
         ("bottom_pixels_removed: 0", "bottom_pixels_removed: 10", ["methods.boxinst", "vertical_flip"]),
         ("settings: projection_only", "settings: supervised", ["runs.projection.settings", "boxinst"]),
@@ -200,6 +208,16 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ("separation: [mal]", "separation: [oracle]", ["separation", "of oracle is instances"]),
         ("separation: [mal]", "separation: [lam]", ["separation: 'lam' is not defined"]),
         ("separation: [mal]", "separation: [mal, mal]", ["separation names a run twice"]),
+        (
+            "pseudo_mask_quality: [boxteacher]",
+            "pseudo_mask_quality: [boxinst]",
+            ["pseudo_mask_quality", "of boxinst is boxinst", "only box_teacher keeps"],
+        ),
+        (
+            "pseudo_mask_quality: [boxteacher]",
+            "pseudo_mask_quality: [boxteacher, boxteacher]",
+            ["pseudo_mask_quality names a run twice"],
+        ),
         ("task: masks_in_boxes", "task: instances", ["runs.mal.task", "mal does not do instances"]),
         (
             "backbone: shapes_pretrained\n    oracle: none",

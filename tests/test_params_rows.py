@@ -62,6 +62,44 @@ def test_only_a_run_on_all_masks_starts_from_a_network_that_masks_trained(
     assert any(leak.endswith(way) for leak in find_leaks(read_dag(tmp_path), unchecked))
 
 
+@pytest.mark.parametrize(
+    ("run", "content", "refusal"),
+    [
+        ("boxinst", "boxinst", ""),
+        ("boxinst", "boxteacher", ""),
+        ("oracle", "boxinst", ""),
+        ("oracle", "condinst", ""),
+        ("boxinst", "condinst", "which masks have trained; only a run on the masks of all images"),
+        ("mask_rcnn", "boxteacher", "and the architecture of mask_rcnn_small is mask_rcnn"),
+    ],
+)
+def test_a_network_that_boxes_trained_is_a_start_of_runs_on_boxes(
+    root: Path, tmp_path: Path, run: str, content: str, refusal: str
+) -> None:
+    copy_pipeline(root, tmp_path)
+    row = f"{{architecture: small, path: data/whole.pth, content: {content}}}"
+    edit(tmp_path, "weight_files: {}", f"weight_files:\n  whole: {row}")
+    start_from(tmp_path, run, "whole")
+    if refusal:
+        with pytest.raises(UserError, match=f"{run}.backbone: whole holds a whole {content}, {refusal}"):
+            load_params(tmp_path / "params.yaml")
+    else:
+        assert find_leaks(read_dag(tmp_path), load_params(tmp_path / "params.yaml")) == []
+
+
+def test_a_run_on_a_part_of_the_images_starts_from_no_network_that_saw_all_boxes(
+    root: Path, tmp_path: Path
+) -> None:
+    copy_pipeline(root, tmp_path)
+    add_splits(tmp_path, few=0.4)
+    train_on(tmp_path, "oracle", "masks", "few")
+    row = "{architecture: small, path: data/whole.pth, content: boxinst}"
+    edit(tmp_path, "weight_files: {}", f"weight_files:\n  whole: {row}")
+    start_from(tmp_path, "oracle", "whole")
+    with pytest.raises(UserError, match=r"boxes have trained; only a run on labels of all images .* and few"):
+        load_params(tmp_path / "params.yaml")
+
+
 def test_a_teacher_has_the_start_of_its_student(root: Path, tmp_path: Path) -> None:
     copy_pipeline(root, tmp_path)
     edit(tmp_path, "\nbackbones:\n", "\nbackbones:\n  cold: {kind: random, architecture: small}\n")

@@ -145,4 +145,5 @@ def _target(labels: ImageLabels) -> Target:
         boxes_xyxy(torch.from_numpy(labels.boxes.copy()), labels.size),
         torch.from_numpy(labels.labels.copy()),
         masks,
+        torch.from_numpy(labels.annotation_ids.copy()),
     )

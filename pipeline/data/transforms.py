@@ -156,18 +156,19 @@ def crop(sample: Sample, size: tuple[int, ...], place: tuple[float, ...], pad_va
 
 
 def drop_empty_boxes(sample: Sample) -> Sample:
-    """Cut boxes to the image and drop those, with label and mask, that have no area in it."""
+    """Cut boxes to the image and drop those, with all that belongs to them, that have no area in it."""
     height, width = _size(sample)
     boxes = torch.minimum(
         sample.target.boxes.as_subclass(Tensor).clamp(min=0),
         torch.tensor([width, height, width, height], dtype=torch.float32),
     )
     keep = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    masks = sample.target.masks
+    masks, ids = sample.target.masks, sample.target.annotation_ids
     if not keep.all():
         masks = None if masks is None else Mask(masks.as_subclass(Tensor)[keep])
+        ids = None if ids is None else ids[keep]
         boxes = boxes[keep]
-    target = Target(boxes_xyxy(boxes, (height, width)), sample.target.labels[keep], masks)
+    target = Target(boxes_xyxy(boxes, (height, width)), sample.target.labels[keep], masks, ids)
     return Sample(sample.image, target, sample.image_id, sample.original_size)
 
 
@@ -191,4 +192,5 @@ def _apply(
     old = sample.target
     masks = None if old.masks is None else Mask(of_masks(old.masks.as_subclass(Tensor)))
     boxes = boxes_xyxy(of_boxes(old.boxes.as_subclass(Tensor)), (int(image.shape[-2]), int(image.shape[-1])))
-    return Sample(Image(image), Target(boxes, old.labels, masks), sample.image_id, sample.original_size)
+    target = Target(boxes, old.labels, masks, old.annotation_ids)
+    return Sample(Image(image), target, sample.image_id, sample.original_size)

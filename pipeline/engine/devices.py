@@ -100,22 +100,22 @@ def reproducible(threads: int) -> Iterator[None]:
     memory: Any = torch.utils.deterministic
     before = (
         torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_deterministic_debug_mode(),
         torch.backends.cudnn.benchmark,
         memory.fill_uninitialized_memory,
     )
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # As `use_deterministic_algorithms(True, warn_only=True)`, which imports a compiler: a second per process.
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     memory.fill_uninitialized_memory = False  # only finds bugs, and costs time
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
-        torch.backends.cudnn.benchmark = before[3]
-        memory.fill_uninitialized_memory = before[4]
+        torch.set_deterministic_debug_mode(before[1])
+        torch.backends.cudnn.benchmark = before[2]
+        memory.fill_uninitialized_memory = before[3]
 
 
 def device_title(device: torch.device) -> str:

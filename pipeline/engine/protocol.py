@@ -68,6 +68,15 @@ class Remembers(Protocol):
         ...
 
 
+@runtime_checkable
+class LeavesRecords(Protocol):
+    """A trainable that leaves records of its training beside the model, which no prediction needs."""
+
+    def records(self) -> dict[str, Any]:
+        """File name -> content, for JSON; the same for the same training, killed on the way or not."""
+        ...
+
+
 class Method(Trainable[ItemT], Protocol[ItemT]):
     """A trainable that also predicts."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
+from pipeline.models.bottlenecks import deform, stride_in_first
 from pipeline.models.freezing import freeze_stages
 from pipeline.models.frozen_batchnorm import freeze_batchnorms
 from pipeline.models.small_backbone import SmallBackbone
@@ -39,7 +40,7 @@ class Backbone(nn.Module):
 
     network: returns a list of maps; channels: stride -> channels, in the order of that list;
     ends: stride -> name of the module in `network` that yields the map; channels_last: maps come as
-    (B, h, w, C); unloaded: prefix of the tensors that keep their random start whatever weights are loaded;
+    (B, h, w, C); unloaded: prefixes of the tensors that keep their start whatever weights are loaded;
     remedies: what to do when the tensor of a name has another shape in a file.
     """
 
@@ -49,7 +50,7 @@ class Backbone(nn.Module):
         channels: dict[int, int],
         ends: dict[int, str],
         channels_last: bool = False,
-        unloaded: str | None = None,
+        unloaded: tuple[str, ...] = (),
         remedies: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
@@ -84,23 +85,35 @@ def build_backbone(
     frozen_batchnorm: bool,
     single_map: bool = False,
     drop_path: float | None = None,
+    stride_in_1x1: bool = False,
+    deformable_stages: Sequence[int] = (),
 ) -> Backbone:
     """The backbone `name` with a pyramid of maps, initialised at random from torch's global generator.
 
     frozen_stages: 0 = none, 1 = the stem, n >= 2 = all that leads to the map of stride 2**n, so 2 = the
-    stem and the first stage; frozen layers get no gradients, and their batch statistics stay.
+    stem and the first stage; frozen layers get no gradients, their batch statistics stay, and none is
+    dropped.
     frozen_batchnorm: batch norms everywhere become fixed scales and shifts, in training too.
     single_map: a plain transformer will do, which has no pyramid.
     drop_path: rate of the last residual block, rising from 0 at the first; None leaves timm's.
+    stride_in_1x1: of a ResNet's bottlenecks, rather than in the 3x3 convolution.
+    deformable_stages: of a ResNet, 2 to 5, whose 3x3 convolutions are deformable; what these add to the
+    plain ones starts at zero, and weights of a plain backbone are loaded around it.
 
     Raises UserError for a name that timm does not know or that has no pyramid of feature maps, for stages
-    that it cannot freeze, and for blocks that it cannot drop.
+    that it cannot freeze, for blocks that it cannot drop, and for bottlenecks that it does not have.
     """
     backbone = build_maps(name, drop_path=drop_path)
+    if stride_in_1x1:
+        stride_in_first(backbone.network, name)
+    if deformable_stages:
+        backbone.unloaded += deform(backbone.network, backbone.ends, name, deformable_stages)
     if len(backbone.channels) < 2 and not single_map:
         raise _no_pyramid(name, list(backbone.channels))
     if frozen_stages:
-        freeze_stages(backbone.network, backbone.ends, name, frozen_stages)
+        frozen = freeze_stages(backbone.network, backbone.ends, name, frozen_stages)
+        if name != SMALL:
+            keep_blocks(frozen)
     if frozen_batchnorm:
         freeze_batchnorms(backbone.network)
     return backbone
@@ -128,8 +141,8 @@ def build_maps(
         return _small()
     rate = {"drop_path_rate": drop_path} if drop_path else {}
     backbone = _plain_vit(name, stem, pretrained, rate) if transformer else _from_timm(name, pretrained, rate)
-    if drop_path == 0:
-        keep_blocks(backbone)
+    if drop_path == 0 and name != SMALL:
+        keep_blocks(backbone.modules())
     return backbone
 
 
@@ -142,13 +155,13 @@ def is_one_of_timm(name: str, modules: Sequence[str]) -> bool:
     return is_model_in_modules(name, modules)
 
 
-def keep_blocks(module: nn.Module) -> None:
-    """Train without drop path; timm's Swin would have a rate of 0.1."""
+def keep_blocks(modules: Iterable[nn.Module]) -> None:
+    """Train these without drop path; timm's Swin would have a rate of 0.1."""
     from timm.layers.drop import DropPath
 
-    for part in module.modules():
-        if isinstance(part, DropPath):
-            part.drop_prob = 0.0
+    for module in modules:
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
 
 
 def load_backbone(backbone: Backbone, path: Path) -> list[str]:
@@ -201,8 +214,8 @@ def check_tensors(
 
 
 def _kept(backbone: Backbone, name: str) -> bool:
-    """Whether a tensor's place in the network keeps its random start."""
-    return backbone.unloaded is not None and name.startswith(backbone.unloaded)
+    """Whether a tensor's place in the network keeps its start."""
+    return name.startswith(backbone.unloaded)
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -231,7 +244,7 @@ def _plain_vit(name: str, stem: Stem, pretrained: bool, rate: dict[str, float]) 
         network,
         {network.patch: network.dim},
         {network.patch: "norm"},
-        unloaded="patch_embed." if stem == "conv" else None,
+        unloaded=("patch_embed.",) if stem == "conv" else (),
         remedies={
             "pos_embed": f"use weights pre-trained on {pixels} x {pixels} pixels, with"
             f" {side} x {side} positions and that of the class token"

@@ -12,8 +12,8 @@ from pipeline.models.backbones import load_backbone
 from pipeline.models.condinst import build_condinst
 from pipeline.models.detectron2 import build_detectron2
 from pipeline.models.mask2former.network import build_mask2former
-from pipeline.models.mask2former.start import load_start
 from pipeline.models.mask_rcnn import build_mask_rcnn
+from pipeline.models.whole_start import load_start
 
 
 def build_network(
@@ -28,8 +28,9 @@ def build_network(
     match model:
         case params.CondInst():
             condinst = build_condinst(model, num_classes)
+            head = "heads.fcos_head.class_logits"
             if start is not None:
-                load_backbone(condinst.backbone, start)
+                _say(load_start(condinst, condinst.backbone, start, head, no_object=False))
             return condinst
         case params.MaskRCNN():
             mask_rcnn = build_mask_rcnn(model, num_classes, predict)
@@ -38,13 +39,18 @@ def build_network(
             return mask_rcnn
         case params.Mask2Former():
             mask2former = build_mask2former(model, num_classes)
-            if start is not None and (said := load_start(mask2former, start)):
-                print(f"warning: {said}")
+            if start is not None:
+                _say(load_start(mask2former, mask2former.backbone, start, "class_predictor", no_object=True))
             return mask2former
         case params.Detectron2():
             return build_detectron2(model, num_classes, predict, start)
         case params.AutoLabeler():
             return load_autolabeler(model, start)
+
+
+def _say(line: str) -> None:
+    if line:
+        print(f"warning: {line}")
 
 
 def load_autolabeler(model: params.AutoLabeler, start: Path | None) -> AutoLabeler:

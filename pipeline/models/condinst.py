@@ -13,6 +13,7 @@ from pipeline.models.backbones import Backbone, build_backbone
 from pipeline.models.dynamic_mask_head import parameter_count
 from pipeline.models.fcos_head import FCOSHead, HeadOutputs
 from pipeline.models.fpn import FPN
+from pipeline.models.map_norms import map_norms, over_channels
 from pipeline.models.mask_branch import MaskBranch
 from pipeline.models.normalise import Normalise
 
@@ -67,7 +68,10 @@ class CondInstHeads(nn.Module):
 
 
 class CondInst(nn.Module):
-    """The whole network.  Raises UserError when the backbone lacks a stride that `model` asks for."""
+    """The whole network.  Raises UserError when the backbone lacks a stride that `model` asks for.
+
+    A Swin's maps are normalised before the pyramid, as in BoxTeacher (arXiv 2210.05174).
+    """
 
     def __init__(self, model: params.CondInst, num_classes: int, backbone: Backbone) -> None:
         super().__init__()
@@ -81,6 +85,10 @@ class CondInst(nn.Module):
             )
         self.backbone = backbone
         self.fpn = FPN(backbone.channels, model.fpn_channels, model.fpn_strides)
+        # Called as a part of the backbone, for they learn at its rate.
+        self.backbone_norms = map_norms(
+            model.backbone, [backbone.channels[stride] for stride in self.fpn.lateral_strides]
+        )
         self.heads = CondInstHeads(model, num_classes, backbone.channels)
         self.normalise = Normalise(
             model.pixel_mean, model.pixel_std, reverse_channels=model.pixel_format == "bgr"
@@ -89,12 +97,20 @@ class CondInst(nn.Module):
     def forward(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> CondInstOutputs:
         """images: (B, 3, H, W) float RGB, 0..255; sizes: (height, width) of each within its padding."""
         features = self.backbone(self.normalise(images, sizes))
+        if self.backbone_norms:
+            for stride, norm in zip(self.fpn.lateral_strides, self.backbone_norms, strict=True):
+                features[stride] = over_channels(norm, features[stride])
         return self.heads(self.fpn(features), features)  # type: ignore[no-any-return]
 
 
 def build_condinst(model: params.CondInst, num_classes: int) -> CondInst:
     """CondInst on the backbone that `model` names, with random weights."""
     backbone = build_backbone(
-        model.backbone, frozen_stages=model.frozen_stages, frozen_batchnorm=model.frozen_batchnorm
+        model.backbone,
+        frozen_stages=model.frozen_stages,
+        frozen_batchnorm=model.frozen_batchnorm,
+        drop_path=model.drop_path,
+        stride_in_1x1=model.stride_in_1x1,
+        deformable_stages=model.deformable_stages,
     )
     return CondInst(model, num_classes, backbone)

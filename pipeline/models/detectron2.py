@@ -112,4 +112,5 @@ def resnet_name(name: str) -> str:
     name = re.sub(r"^layer(\d)", lambda stage: f"res{int(stage[1]) + 1}", name)
     name = name if name.startswith("res") else f"stem.{name}"
     name = re.sub(r"\bbn(\d)", r"conv\1.norm", name)
+    name = name.replace(".conv2.offset.", ".conv2_offset.")
     return name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")

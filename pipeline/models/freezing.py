@@ -12,12 +12,12 @@ from pipeline.models.frozen_batchnorm import BATCH_NORMS, FrozenBatchNorm
 
 def freeze_stages(
     network: nn.Module, ends: dict[int, str], name: str, frozen_stages: int, *, statistics: bool = True
-) -> None:
+) -> list[nn.Module]:
     """Fix the parameters and, unless told otherwise, the batch statistics of all that leads to a map.
 
     ends: stride -> name of the module in `network` that yields the map; name: of the backbone, for
     messages; frozen_stages: 1 = the stem, n >= 2 = what leads to the map of stride 2**n.  With statistics
-    that are not fixed, batch norms go on normalising by the batch and following it.
+    that are not fixed, batch norms go on normalising by the batch and following it.  Returns the modules.
 
     Raises UserError when the network has no map of that stride.
     """
@@ -28,6 +28,7 @@ def freeze_stages(
     for path, module in modules:
         if statistics and isinstance(module, BATCH_NORMS):
             network.set_submodule(path, FrozenBatchNorm(module))
+    return [module for _, module in modules]
 
 
 def _frozen_modules(

@@ -18,6 +18,9 @@ class CondInst(Section):
     backbone: str  # `small` (own GroupNorm network), or any timm name that supports features_only
     frozen_stages: Annotated[int, Field(ge=0, le=5)]  # 2 = stem and first stage, as the reference
     frozen_batchnorm: bool
+    drop_path: Share  # of the backbone's last block, rising from 0 at the first
+    stride_in_1x1: bool  # of a ResNet's bottlenecks: MSRA's, while timm's have it in the 3x3 convolution
+    deformable_stages: tuple[Annotated[int, Field(ge=2, le=5)], ...]  # of a ResNet: its 3x3 convolutions
     pixel_format: Literal["bgr", "rgb"]
     pixel_mean: tuple[float, float, float]  # in 0..255, in the order of pixel_format
     pixel_std: tuple[Rate, Rate, Rate]
@@ -45,10 +48,14 @@ class CondInst(Section):
         if len(self.sizes_of_interest) != len(self.fpn_strides):
             raise ValueError("sizes_of_interest needs one entry per entry of fpn_strides")
         _check_doubling("fpn_strides", self.fpn_strides)
+        if any(stage <= self.frozen_stages for stage in self.deformable_stages):
+            raise ValueError("deformable_stages must come after frozen_stages: shifts that stay 0 do nothing")
         if self.mask_branch_levels > len(self.fpn_strides):
             raise ValueError("mask_branch_levels exceeds the number of fpn_strides")
         if self.backbone == "small" and not {self.fpn_strides[0], *self.mask_branch_skips} <= {2, 4, 8, 16}:
             raise ValueError("the backbone small has maps of stride 2, 4, 8 and 16 only")
+        if self.backbone == "small" and self.drop_path:
+            raise ValueError("drop_path must be 0 with the backbone small, which has no such blocks")
         skips = self.fpn_strides[0], *sorted(self.mask_branch_skips, reverse=True)
         if any(fine >= coarse or coarse % fine for coarse, fine in pairwise(skips)):
             raise ValueError(

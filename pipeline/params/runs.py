@@ -74,16 +74,8 @@ def _check_model(params: Params, key: str, run: Trained) -> None:
             f"{key}.model: the architecture of {run.model} is {model.architecture},"
             f" and {run.method} trains {', '.join(ARCHITECTURES[run.method])}"
         )
-    if isinstance(start, WeightFile) and start.content not in ("backbone", model.architecture):
-        raise ValueError(
-            f"{key}.backbone: {run.backbone} holds a whole {start.content},"
-            f" and the architecture of {run.model} is {model.architecture}"
-        )
-    if isinstance(start, WeightFile) and start.content != "backbone" and not _on_all_masks(params, run):
-        raise ValueError(
-            f"{key}.backbone: {run.backbone} holds a whole {start.content}, which masks have trained;"
-            f" only a run on the masks of all images may start from it, and {run.labels} are not those"
-        )
+    if isinstance(start, WeightFile):
+        _check_whole(params, key, run, start)
     if model.backbone != start.architecture:
         raise ValueError(
             f"{key}.backbone: {run.backbone} is for {start.architecture},"
@@ -91,8 +83,23 @@ def _check_model(params: Params, key: str, run: Trained) -> None:
         )
 
 
-def _on_all_masks(params: Params, run: Trained) -> bool:
-    return params.supervision(run.labels) == "masks" and run.labels not in params.partial
+def _check_whole(params: Params, key: str, run: Trained, start: WeightFile) -> None:
+    """What trained a whole network, a run that starts from it must be allowed to see."""
+    if start.whole is None:
+        return
+    architecture, supervision = start.whole
+    said = f"{key}.backbone: {run.backbone} holds a whole {start.content},"
+    if params.models[run.model].architecture != architecture:
+        raise ValueError(
+            f"{said} and the architecture of {run.model} is {params.models[run.model].architecture}"
+        )
+    on_masks = params.supervision(run.labels) == "masks"
+    if run.labels in params.partial or (supervision == "masks" and not on_masks):
+        allowed = "the masks" if supervision == "masks" else "labels"
+        raise ValueError(
+            f"{said} which {supervision} have trained;"
+            f" only a run on {allowed} of all images may start from it, and {run.labels} are not those"
+        )
 
 
 def check_teacher(params: Params, key: str, run: Distilled) -> None:

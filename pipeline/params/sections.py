@@ -125,6 +125,7 @@ class Params(Section):
     sam: dict[Name, Sam]
     predict: Predict
     separation: tuple[Name, ...]  # labelers whose encoders are scored on val by Eq. 6 of the MAL paper
+    pseudo_mask_quality: tuple[Name, ...]  # runs whose teachers' masks are compared with those of train
     evaluate: Evaluate
     executor: Executor
     report: Report
@@ -157,6 +158,7 @@ class Params(Section):
         for name, sam in self.sam.items():
             self._check_baseline(f"sam.{name}", sam)
         self._check_separation()
+        self._check_pseudo_mask_quality()
         check_semantic_rows(self)
         return self
 
@@ -292,6 +294,17 @@ class Params(Section):
                 )
         if len(set(self.separation)) != len(self.separation):
             raise ValueError("separation names a run twice")
+
+    def _check_pseudo_mask_quality(self) -> None:
+        for name in self.pseudo_mask_quality:
+            known("pseudo_mask_quality", name, self.runs)
+            if self.runs[name].method != "box_teacher":
+                raise ValueError(
+                    f"pseudo_mask_quality: the method of {name} is {self.runs[name].method},"
+                    " and only box_teacher keeps its teacher's masks"
+                )
+        if len(set(self.pseudo_mask_quality)) != len(self.pseudo_mask_quality):
+            raise ValueError("pseudo_mask_quality names a run twice")
 
     def _check_pseudo_labels(self, name: str, pseudo: PseudoLabels) -> None:
         known(f"pseudo_labels.{name}.labeler", pseudo.labeler, self.runs)

@@ -148,8 +148,9 @@ def _check_start(params: Params, key: str, backbone: str, architecture: str) -> 
     start = params.starts[backbone]
     if start.architecture != architecture:
         raise ValueError(f"{key}: {backbone} is for {start.architecture}, and the network has {architecture}")
-    if isinstance(start, WeightFile) and start.content != "backbone":
-        raise ValueError(f"{key}: {backbone} holds a whole {start.content}, which masks have trained")
+    if isinstance(start, WeightFile) and start.whole is not None:
+        trained = f"which {start.whole.supervision} have trained"
+        raise ValueError(f"{key}: {backbone} holds a whole {start.content}, {trained}")
 
 
 def _check_cam_labels(params: Params, key: str, row: TagCamLabels | BoxCamLabels) -> None:

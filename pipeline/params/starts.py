@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -39,6 +39,13 @@ class RandomStart(Section):
     architecture: str
 
 
+class Whole(NamedTuple):
+    """A whole network of a weight file: its architecture, and what trained it."""
+
+    architecture: str
+    supervision: Literal["masks", "boxes"]
+
+
 class WeightFile(Section):
     """Start from a local .safetensors or .pth state dict, which the stage depends on.
 
@@ -48,7 +55,21 @@ class WeightFile(Section):
     kind: ClassVar[Literal["file"]] = "file"
     architecture: str  # of the backbone
     path: str
-    content: Literal["backbone", "mask2former"]  # mask2former: the whole network, in its authors' names
+    # All but the first are whole networks, in their authors' names.
+    content: Literal["backbone", "mask2former", "condinst", "boxinst", "boxteacher"]
+
+    @property
+    def whole(self) -> Whole | None:
+        """The whole network in the file, or None if it holds a backbone alone."""
+        return None if self.content == "backbone" else _WHOLE[self.content]
+
+
+_WHOLE = {
+    "mask2former": Whole("mask2former", "masks"),
+    "condinst": Whole("condinst", "masks"),
+    "boxinst": Whole("condinst", "boxes"),
+    "boxteacher": Whole("condinst", "boxes"),
+}
 
 
 Backbone = Annotated[ShapesPretraining | TimmWeights | RandomStart, Field(discriminator="kind")]

@@ -227,7 +227,8 @@ class ReportData:
     differences: of the headline figure, between the rows that are compared by it; mask_iou_differences:
     between all rows that have mask IoU; training_scenes: training images with boxes and pseudo-labels;
     ranked_by: the row whose quality chose the gallery's images, "" if none could; stand_ins: rows whose
-    backbone start is the demo's stand-in for downloaded weights; label_maps: the semantic task, None without.
+    backbone start is the demo's stand-in for downloaded weights; label_maps: the semantic task, None without;
+    pseudo_masks: of runs that params.yaml lists for it, a curve per seed of what a teacher gave its student.
     """
 
     benchmark: str
@@ -243,6 +244,7 @@ class ReportData:
     ranked_by: str = ""
     stand_ins: tuple[str, ...] = ()
     label_maps: LabelMaps | None = None
+    pseudo_masks: dict[str, tuple[Curve, ...]] = field(default_factory=dict)
 
     def row(self, name: str) -> Row:
         """The row called `name`.  Raises KeyError for a name that is not in the comparison."""

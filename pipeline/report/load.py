@@ -26,6 +26,7 @@ from pipeline.report.data import (
 from pipeline.report.labelled import load_labelled
 from pipeline.report.load_semantic import load_label_maps
 from pipeline.report.pseudo_labels import load_set
+from pipeline.report.pseudo_masks import load_pseudo_masks
 from pipeline.report.scenes import Predictions, make_scenes
 from pipeline.report.separation import load_separation
 from pipeline.report.training_scenes import load_training_scenes
@@ -65,6 +66,7 @@ def load_report_data(root: Path, params: Params) -> ReportData:
                 if params.starts[params.trained[run].backbone].kind == "shapes_pretraining"
             ),
             label_maps=load_label_maps(layout, params),
+            pseudo_masks={name: load_pseudo_masks(layout, name) for name in params.pseudo_mask_quality},
         )
     except (KeyError, TypeError) as error:
         raise UserError(

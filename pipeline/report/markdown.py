@@ -16,6 +16,7 @@ PICTURES = {
     "mask_iou.png": "Mask IoU in ground-truth boxes, with its interval",
     "label_efficiency.png": "The headline figure over the share of training images with labels",
     "annotation_cost.png": "The headline figure over the hours that the labels cost",
+    "pseudo_masks.png": "Masks that teachers gave their students, over the training",
     "curves.png": "Learning curves",
     "gallery.png": "Images of the gallery, with what every row makes of them",
 }

@@ -8,7 +8,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import bars, figures, gallery, label_charts, learning, palette, semantic_tables
+from pipeline.report import (
+    bars,
+    figures,
+    gallery,
+    label_charts,
+    learning,
+    palette,
+    pseudo_masks,
+    semantic_tables,
+)
 from pipeline.report.data import ReportData, Row, Scene
 from pipeline.report.published import compare
 from pipeline.report.semantic_pictures import confused, semantic_figures
@@ -32,6 +41,7 @@ def page_html(data: ReportData) -> str:
             tiles=tiles(data),
             bars=_bars(data),
             label_charts=_label_charts(data),
+            pseudo_mask_charts=_pseudo_mask_charts(data),
             curves=_curves(data),
             scenes=_scenes(data),
             training_scenes=_training_scenes(data),
@@ -101,6 +111,15 @@ def _label_charts(data: ReportData) -> dict[str, list[Markup]]:
             name: [Markup(figures.svg(figure, f"{name}{index}")) for index, figure in enumerate(parts)]
             for name, parts in label_charts.label_panels(data).items()
         }
+
+
+def _pseudo_mask_charts(data: ReportData) -> list[Markup]:
+    """SVGs of how many boxes had a pseudo mask, and how good it was, over the training."""
+    with figures.settings():
+        return [
+            Markup(figures.svg(figure, f"pseudo-masks{index}"))
+            for index, figure in enumerate(pseudo_masks.pseudo_mask_panels(data))
+        ]
 
 
 def _curves(data: ReportData) -> list[tuple[str, Markup]]:

@@ -16,7 +16,7 @@ from pipeline.report.words import percentage
 # masks of all images by its network, of one on pseudo-labels by the method that made them.
 METHODS = {
     "boxinst": "BoxInst",
-    "boxteacher": "BoxTeacher",
+    "box_teacher": "BoxTeacher",
     "mal": "MAL",
     "guided_distillation": "Guided Distillation",
 }

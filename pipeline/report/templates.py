@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.report import annotation_cost, efficiency, semantic_tables, separation, series
+from pipeline.report import annotation_cost, efficiency, pseudo_masks, semantic_tables, separation, series
 from pipeline.report.comparison import DifferenceLine, class_tables, columns, difference_lines, sees
 from pipeline.report.data import ReportData
 from pipeline.report.pseudo_labels import HEADINGS, origin, set_lines, set_notes
@@ -53,6 +53,9 @@ def content(data: ReportData) -> dict[str, Any]:
         "cost_lines": annotation_cost.cost_lines(costs),
         "cost_text": annotation_cost.cost_text(data, costs),
         "cost_meaning": annotation_cost.cost_meaning(),
+        "pseudo_mask_headings": pseudo_masks.HEADINGS,
+        "pseudo_mask_meaning": pseudo_masks.MEANING,
+        "pseudo_mask_lines": pseudo_masks.pseudo_mask_lines(data),
         "separations": separation.separation_lines(data),
         "semantic": maps,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.files import replacing, write_text
-from pipeline.report import bars, figures, gallery, label_charts, learning, palette
+from pipeline.report import bars, figures, gallery, label_charts, learning, palette, pseudo_masks
 from pipeline.report.data import ReportData
 from pipeline.report.markdown import report_md
 from pipeline.report.page import page_html
@@ -42,6 +42,8 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
             made[f"{name}.png"] = figures.png(figure)
         for name, figure in label_charts.label_pictures(data).items():
             made[f"{name}.png"] = figures.png(figure)
+        if chart := pseudo_masks.pseudo_mask_picture(data):
+            made["pseudo_masks.png"] = figures.png(chart)
         if terms := learning.curve_lines(data.curves, palette.row_slots(data)):
             titles = {row.name: row.title for row in data.rows}
             made["curves.png"] = figures.png(learning.curve_figure(terms, titles))

@@ -9,15 +9,24 @@ from pipeline.files import write_json
 from pipeline.layout import Layout
 from pipeline.params import Model, Params, Predict
 from pipeline.params_file import load_params
-from pipeline.workflow.dag import find_leaks, read_dag
+from pipeline.workflow.dag import Dag, find_leaks, read_dag
 
 
 def check(root: Path) -> Params:
-    """Validate the repository, params.yaml, the user's data paths, the networks and the DAG.
+    """Validate the repository, params.yaml, the user's data paths, the DAG and the networks.
 
     Writes checked.json, whose content never changes: stages that depend on it run after the check but are
     not run again because of it.  Raises UserError for the first thing that is wrong.
     """
+    params = check_params(root)
+    check_supervision(root, read_dag(root), params)
+    check_networks(params)
+    write_json(Layout(root, params.benchmark).data / "checked.json", {"checked": True})
+    return params
+
+
+def check_params(root: Path) -> Params:
+    """Validate the repository, params.yaml and the user's data paths.  Raises UserError."""
     require_repository(root)
     params = load_params(root / "params.yaml")
     for key, path in params.sources.items():
@@ -40,15 +49,22 @@ def check(root: Path) -> Params:
         _check_path(root, f"weight_files.{name}.path", start.path, file=True)
     for name, sam in params.sam.items():
         _check_path(root, f"sam.{name}.weights", sam.weights, file=False)
+    return params
+
+
+def check_supervision(root: Path, dag: Dag, params: Params) -> None:
+    """Raises UserError for a pipeline in which a run can reach masks beyond its labels."""
+    leaks = find_leaks(dag, params)
+    if leaks:
+        raise UserError(root / "dvc.yaml", "", leaks[0], "a run must not depend on masks beyond its labels")
+
+
+def check_networks(params: Params) -> None:
+    """Build every network once, in seconds: one that cannot be built is told now and not hours later."""
     for name in sorted({run.model for run in params.trained.values()}):
         if params.models[name].backbone != "small":  # whose strides the params know
             _check_model(params.models[name], params.predict)
     _check_semantic_networks(params)
-    leaks = find_leaks(read_dag(root), params)
-    if leaks:
-        raise UserError(root / "dvc.yaml", "", leaks[0], "a run must not depend on masks beyond its labels")
-    write_json(Layout(root, params.benchmark).data / "checked.json", {"checked": True})
-    return params
 
 
 def require_repository(root: Path) -> None:
@@ -65,7 +81,7 @@ def require_repository(root: Path) -> None:
 
 
 def _check_model(model: Model, predict: Predict) -> None:
-    """Build the network once, so that a backbone that does not fit is told now and not hours later."""
+    """Raises UserError for a backbone that does not fit."""
     from pipeline.models.build import build_network
 
     build_network(model, 1, predict)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
 from pipeline.params import DATASETS, LABEL_TABLES, SPREAD_TABLES, Params
 from pipeline.params.semantic_rows import label_sources
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
 
 # Stages that read masks and hand on something without: images alone, or boxes alone.
 _IMAGE_SOURCES = tuple(f"{table}@" for table in DATASETS)
@@ -40,16 +44,21 @@ def read_dag(root: Path) -> Dag:
 
     try:
         with Repo(str(root)) as repo:
-            return {
-                stage.name: Stage(
-                    stage.name,
-                    tuple(_relative(root, dep.fs_path) for dep in stage.deps if not _is_params(dep)),
-                    tuple(_relative(root, out.fs_path) for out in stage.outs),
-                )
-                for stage in repo.index.stages
-            }
+            return to_dag(root, repo.index.stages)
     except (DvcException, SCMError) as error:
         raise UserError(root / "dvc.yaml", "", f"DVC refuses the pipeline: {error}") from None
+
+
+def to_dag(root: Path, stages: Iterable[PipelineStage]) -> Dag:
+    """DVC's stages as plain data."""
+    return {
+        stage.name: Stage(
+            stage.name,
+            tuple(_relative(root, dep.fs_path) for dep in stage.deps if not _is_params(dep)),
+            tuple(_relative(root, out.fs_path) for out in stage.outs),
+        )
+        for stage in stages
+    }
 
 
 def _is_params(dep: object) -> bool:
@@ -88,7 +97,11 @@ def mask_files(params: Params) -> set[str]:
         files.add(f"{data}/semantic")
     files |= {f"{data}/labels/{name}" for name, labels in params.labels.items() if labels.kind == "masks"}
     files |= {f"{data}/labels/{name}" for name in params.partial}
-    files |= {row.path for row in params.weight_files.values() if row.content != "backbone"}
+    files |= {
+        row.path
+        for row in params.weight_files.values()
+        if row.whole is not None and row.whole.supervision == "masks"
+    }
     files |= {
         f"{data}/labels/{name}" for name, row in params.weak_labels.items() if row.kind not in _WITHOUT_SHAPES
     }

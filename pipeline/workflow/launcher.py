@@ -2,7 +2,7 @@
 
 DVC runs stages one after the other.  Two one-thread trainings side by side give 1.75 times the throughput of
 one, one training on two threads 1.29 times, so the launcher starts every stage as soon as what it
-depends on is done, as `dvc --wait-for-lock repro --single-item`.  Plain `dvc repro` gives the same bytes.
+depends on is done, if it has changed by then.  Plain `dvc repro` gives the same bytes.
 
 On a CPU it runs one stage more than there are cores, and gives the first of them precedence: three
 trainings on two cores end together instead of leaving a core idle during the last, and the one that most
@@ -18,9 +18,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -28,8 +30,9 @@ from typing import IO
 from pipeline.errors import UserError
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.workflow.check import check
-from pipeline.workflow.dag import dependencies, read_dag
+from pipeline.workflow.changes import open_changes
+from pipeline.workflow.check import check_networks, check_params, check_supervision
+from pipeline.workflow.dag import dependencies
 
 _POLL_SECONDS = 0.1
 _NICE = 5  # of every stage that starts beside others: it has a third of their weight
@@ -53,26 +56,38 @@ def repro(root: Path, jobs: int = 0) -> None:
     Raises UserError for the first stage that fails, after those beside it have ended, and when another
     launch runs here already.  SIGTERM and a closed terminal stop it as Ctrl-C does, with all its stages.
     """
-    params = check(root)
+    params = check_params(root)
     with _only_launch(root) as lock, _stopped_by_signals():
         _repro(root, params, jobs, lock)
 
 
 def _repro(root: Path, params: Params, jobs: int, lock: int) -> None:
-    waits_for = dependencies(read_dag(root))
-    stale = _stale_stages(root, waits_for)
+    began = time.monotonic()
     gpus = count_gpus()
     slots = jobs or gpus or max(1, (os.cpu_count() or 1) // most_threads(params)) + 1
-    began = time.monotonic()
-    times = _run_stages(root, _by_weight(waits_for, stale), waits_for, slots, gpus, lock)
-    # What the launcher did must be all there is to do: DVC has the last word, and it writes the final lock.
-    if subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=root, check=False).returncode:
-        raise UserError("dvc repro", "", "did not end well", "see the lines above")
+    with open_changes(root) as changes:
+        check_supervision(root, changes.dag, params)
+        waits_for = dependencies(changes.dag)
+        stale = set(filter(changes.changed, waits_for))
+        if stale:
+            check_networks(params)
+        times = _run_stages(root, stale, waits_for, changes.changed, slots, gpus, lock)
+    if times:
+        _confirm(root)
     for stage, seconds in sorted(times.items(), key=lambda item: -item[1]):
         print(f"{seconds:8.1f} s  {stage}")
     total = time.monotonic() - began
     print(f"{total:8.1f} s  in all, up to {slots} stages at a time" if times else "everything is up to date")
     print(f"report: {Layout(root, params.benchmark).reports / 'index.html'}")
+
+
+def _confirm(root: Path) -> None:
+    """What the launcher did must be all there is to do: DVC has the last word."""
+    with open_changes(root) as changes:
+        if not any(map(changes.changed, changes.dag)):
+            return
+    if subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=root, check=False).returncode:
+        raise UserError("dvc repro", "", "did not end well", "see the lines above")
 
 
 def most_threads(params: Params) -> int:
@@ -166,50 +181,45 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(number, usual)
 
 
-def _stale_stages(root: Path, waits_for: dict[str, set[str]]) -> set[str]:
-    """Stages that DVC says changed, with all that follow from them."""
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        stale = {name.rpartition(":")[2] for name in repo.status()} & waits_for.keys()
-    grown = True
-    while grown:
-        more = {name for name, before in waits_for.items() if before & stale} - stale
-        stale, grown = stale | more, bool(more)
-    return stale
-
-
 def _by_weight(waits_for: dict[str, set[str]], stale: set[str]) -> list[str]:
-    """Stale stages, those that most others wait for first."""
+    """Stale stages and all that follow from them, those that most others wait for first."""
 
-    def followers(name: str) -> set[str]:
-        found: set[str] = set()
-        todo = [name]
-        while todo:
-            current = todo.pop()
-            for other in waits_for:
-                if current in waits_for[other] and other not in found:
-                    found.add(other)
-                    todo.append(other)
-        return found
+    @cache
+    def before(name: str) -> frozenset[str]:
+        return frozenset(waits_for[name]).union(*map(before, waits_for[name]))
 
-    return sorted(stale, key=lambda name: (-len(followers(name)), name))
+    weights = Counter(other for name in waits_for for other in before(name))
+    todo = [name for name in waits_for if name in stale or before(name) & stale]
+    return sorted(todo, key=lambda name: (-weights[name], name))
 
 
 def _run_stages(
-    root: Path, todo: list[str], waits_for: dict[str, set[str]], slots: int, gpus: int, lock: int
+    root: Path,
+    stale: set[str],
+    waits_for: dict[str, set[str]],
+    changed: Callable[[str], bool],
+    slots: int,
+    gpus: int,
+    lock: int,
 ) -> dict[str, float]:
-    """Run the stages, each as soon as it can; returns the seconds each took."""
+    """Run the stale stages and what follows from them, each as soon as it can; returns the seconds each took.
+
+    A stage that waited for one that ran is asked again whether it has changed: what comes out as it was
+    makes no work, and costs no process.
+    """
+    todo = _by_weight(waits_for, stale)
     times: dict[str, float] = {}
     running: list[_Running] = []
     failed: _Running | None = None
     news = time.monotonic()
     try:
         while running or (todo and failed is None):
-            open_stages = {job.stage for job in running} | set(todo)
-            if failed is None:
-                for stage in _startable(todo, waits_for, open_stages, slots - len(running)):
-                    todo.remove(stage)
+            while failed is None and len(running) < slots:
+                stage = _next(todo, waits_for, running)
+                if stage is None:
+                    break
+                todo.remove(stage)
+                if changed(stage) if waits_for[stage] & times.keys() else stage in stale:
                     free = min(set(range(slots)) - {job.slot for job in running})
                     running.append(_start(root, stage, free, gpus, lock, nice=bool(running)))
             for job in [job for job in running if job.process.poll() is not None]:
@@ -273,10 +283,10 @@ def _signal(running: list[_Running], number: signal.Signals) -> None:
             os.killpg(job.process.pid, number)
 
 
-def _startable(
-    todo: list[str], waits_for: dict[str, set[str]], open_stages: set[str], free: int
-) -> Iterator[str]:
-    yield from [stage for stage in todo if not waits_for[stage] & open_stages][: max(free, 0)]
+def _next(todo: list[str], waits_for: dict[str, set[str]], running: list[_Running]) -> str | None:
+    """The first stage that waits for none that is still to end; None if there is none."""
+    to_end = {job.stage for job in running} | set(todo)
+    return next((stage for stage in todo if not waits_for[stage] & to_end), None)
 
 
 def _start(root: Path, stage: str, slot: int, gpus: int, lock: int, *, nice: bool) -> _Running:
@@ -310,7 +320,7 @@ def _start(root: Path, stage: str, slot: int, gpus: int, lock: int, *, nice: boo
 
 
 def _command(stage: str) -> list[str]:
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
+    return [sys.executable, "-m", "pipeline.workflow.single_item", stage]
 
 
 def _tell(stage: str, message: str) -> None:

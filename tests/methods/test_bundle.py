@@ -15,12 +15,13 @@ from pipeline import params
 from pipeline.data.images import ImageRecord, ImageStore, write_zip_store
 from pipeline.errors import UserError
 from pipeline.labels.label_file import Category, LabelFile
+from pipeline.methods.box_teacher.method import BoxTeacher
 from pipeline.methods.build import build_labeler, build_method
 from pipeline.methods.bundle import load_bundle, save_bundle
 from pipeline.methods.mean_teacher.method import MeanTeacher
 from pipeline.methods.prediction import predict_images
 from pipeline.params_file import load_params
-from tests import taught_settings
+from tests import box_teacher_settings, taught_settings
 from tests.mask_rcnn_settings import small_mask_rcnn
 
 CPU = torch.device("cpu")
@@ -142,6 +143,22 @@ def test_either_of_two_networks_predicts(
     method, _ = load_bundle(tmp_path, demo.predict, CPU, network)
     assert isinstance(method, MeanTeacher)
     assert method.predictor == network
+    for name, tensor in method.module.state_dict().items():
+        assert torch.equal(tensor, saved.module.state_dict()[name])
+    counted = json.loads((tmp_path / "model.json").read_text())["parameters"]
+    assert counted == sum(parameter.numel() for parameter in saved.networks.student.parameters())
+
+
+def test_the_teacher_of_boxes_predicts_and_is_not_counted(
+    root: Path, demo: params.Params, tmp_path: Path
+) -> None:
+    settings = box_teacher_settings.settings(root)
+    saved = box_teacher_settings.make_method(root, settings)
+    model = demo.models["condinst_small"]
+    save_bundle(tmp_path, saved.module, settings, model, CATEGORIES, 5)
+    method, _ = load_bundle(tmp_path, demo.predict, CPU, "student")
+    assert isinstance(method, BoxTeacher)
+    assert method.predictor is method.networks.teacher
     for name, tensor in method.module.state_dict().items():
         assert torch.equal(tensor, saved.module.state_dict()[name])
     counted = json.loads((tmp_path / "model.json").read_text())["parameters"]

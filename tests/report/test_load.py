@@ -103,6 +103,9 @@ def make_benchmark(layout: Layout, params: Params, *, masks: bool) -> None:
     for name in params.separation:
         measured = {"clustering_score": 0.5, "boxes": 4, "without_mask": 0, "one_sided": 0}
         write_json(layout.separation(name), measured | {"seeds": {"0": 0.5}})
+    for name in params.pseudo_mask_quality:
+        row = {"step": 200, "boxes": 4, "accepted": 75.0, "weight": 0.5, "compared": 3, "mask_iou": 60.0}
+        write_json(layout.pseudo_mask_quality(name), {"0": [row]})
     if params.pseudo_labels:
         boxes = make_annotations(masks=False)
         write_zip_store(layout.prepared / "train", map(make_image, range(1, IMAGES + 1)))
@@ -136,7 +139,7 @@ def params(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Params:
     raw = yaml.safe_load((root / "presets" / "demo.yaml").read_text(encoding="utf-8"))
     for table in ("runs", "distilled", "baselines"):
         raw[table] = {name: row for name, row in raw[table].items() if name in SHIFT}
-    raw["pseudo_labels"], raw["separation"] = {}, []
+    raw["pseudo_labels"], raw["separation"], raw["pseudo_mask_quality"] = {}, [], []
     raw["evaluate"]["bootstrap_samples"] = 100
     for table in SEMANTIC:  # of instances alone
         raw[table] = [] if table == "scored_labels" else {}
@@ -152,7 +155,8 @@ def with_labeler(params: Params) -> Params:
     runs["on_mal"] = runs["oracle"].model_copy(update={"title": "On MAL masks", "labels": "mal_masks"})
     made = {"labeler": "mal", "seed": 0, "labels": "boxes", "labeling": params.predict.labeling}
     sets = {"mal_masks": PseudoLabels.model_validate(made)}
-    return params.model_copy(update={"runs": runs, "pseudo_labels": sets, "separation": ("mal",)})
+    listed = {"separation": ("mal",), "pseudo_mask_quality": ("boxinst",)}
+    return params.model_copy(update={"runs": runs, "pseudo_labels": sets, **listed})
 
 
 @pytest.fixture
@@ -216,6 +220,12 @@ def test_separation_is_read_of_the_runs_that_have_it(layout: Layout, params: Par
     data = load_report_data(layout.root, params)
     assert data.row("mal").separation == Separation(0.5, {0: 0.5}, boxes=4, without_mask=0, one_sided=0)
     assert data.row("on_mal").separation is None
+
+
+def test_pseudo_masks_are_read_of_the_runs_that_have_them(layout: Layout, params: Params) -> None:
+    masks = load_report_data(layout.root, params).pseudo_masks
+    assert list(masks) == ["boxinst"]
+    assert masks["boxinst"][0].steps.tolist() == [200]
 
 
 def test_a_run_on_pseudo_labels_is_supervised_by_their_boxes(layout: Layout, params: Params) -> None:

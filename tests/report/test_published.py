@@ -8,7 +8,8 @@ from pathlib import Path
 
 from made_up import make_data, make_split_data
 
-from pipeline.report.published import compare, read_published, what_differs
+from pipeline.params.methods import ARCHITECTURES
+from pipeline.report.published import METHODS, NETWORKS, compare, read_published, what_differs
 
 
 def test_every_figure_has_a_source_and_lies_in_percent() -> None:
@@ -27,6 +28,28 @@ def test_holds_all_of_the_reference_table(shared_data: Path) -> None:
         encoding="utf-8", newline=""
     ) as file:
         assert list(csv.reader(file))[: len(wanted)] == wanted
+
+
+def test_methods_and_networks_are_called_as_in_params() -> None:
+    assert METHODS.keys() <= ARCHITECTURES.keys()
+    assert NETWORKS.keys() <= set(ARCHITECTURES["supervised"])
+    names = {fact.method.split(" 1x")[0].split(" 3x")[0] for fact in read_published()}
+    assert {*METHODS.values(), *NETWORKS.values()} <= names
+
+
+def test_boxteacher_on_each_backbone() -> None:
+    figures = {
+        (fact.method, fact.backbone): fact.value
+        for fact in read_published()
+        if fact.paper.startswith("BoxTeacher") and fact.split == "val2017"
+    }
+    assert figures == {
+        ("BoxTeacher 1x", "ResNet-50"): 32.6,
+        ("BoxTeacher 3x", "ResNet-50"): 34.9,
+        ("BoxTeacher 3x", "ResNet-101"): 36.2,
+        ("BoxTeacher 3x", "ResNet-101-DCN"): 37.2,
+        ("BoxTeacher 3x", "Swin-Base"): 40.2,
+    }
 
 
 def test_boxinst_at_1x_beside_its_oracle() -> None:

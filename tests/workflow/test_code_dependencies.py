@@ -69,6 +69,7 @@ NOT_RUN = {
         "pipeline/data/masks.py",
         "pipeline/data/pixels.py",
         "pipeline/data/prepare.py",
+        "pipeline/models/bottlenecks.py",
         "pipeline/models/detectron2.py",
         "pipeline/models/freezing.py",
         "pipeline/models/frozen_batchnorm.py",
@@ -116,6 +117,7 @@ NOT_RUN["sam"] = (
     "pipeline/methods/mal/rois.py",
     "pipeline/priors/crf",
 )
+NOT_RUN["pseudo_mask_quality"] = ("pipeline/data/colors.py",)
 NOT_RUN["import_coco"] = ("pipeline/data/cityscapes.py",)
 NOT_RUN["import_cityscapes"] = ("pipeline/data/coco_annotations.py", "pipeline/data/lvis.py")
 NOT_RUN["train_distilled"] = (
@@ -162,6 +164,7 @@ NOT_RUN["segments"] = (
     "pipeline/engine/environment.py",
     "pipeline/engine/lock.py",
     "pipeline/models/backbones.py",
+    "pipeline/models/bottlenecks.py",
     "pipeline/models/freezing.py",
     "pipeline/models/frozen_batchnorm.py",
     "pipeline/models/small_backbone.py",

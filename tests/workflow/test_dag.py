@@ -34,7 +34,7 @@ from tests.workflow.repository import (
 
 def test_committed_pipeline_has_no_leak(dag: Dag, params: Params) -> None:
     weak = {run for run, row in params.runs.items() if params.supervision(row.labels) == "boxes"}
-    assert weak >= {"boxinst", "mal", "condinst_mal"}, "without them this test says nothing"
+    assert weak >= {"boxinst", "boxteacher", "mal", "condinst_mal"}, "without them this test says nothing"
     assert find_leaks(dag, params) == []
 
 
@@ -63,18 +63,30 @@ def test_a_box_run_sees_one_label_file_and_images_alone(dag: Dag, params: Params
         "data",
     ],
 )
-@pytest.mark.parametrize("stage", ["train@boxinst", "predict@boxinst"])
+@pytest.mark.parametrize("stage", ["train@boxinst", "predict@boxinst", "train@boxteacher"])
 def test_a_direct_leak_is_found(dag: Dag, params: Params, stage: str, dep: str) -> None:
     leaks = find_leaks(with_dep(dag, stage, dep), params)
-    assert any("boxinst" in leak and dep in leak for leak in leaks)
+    assert any(stage.partition("@")[2] in leak and dep in leak for leak in leaks)
 
 
 @pytest.mark.parametrize(
     "dep", ["data/demo/models/oracle", "data/demo/predictions/oracle", "data/demo/evaluation"]
 )
-def test_a_leak_through_another_stage_is_found(dag: Dag, params: Params, dep: str) -> None:
+@pytest.mark.parametrize("stage", ["train@boxinst", "train@boxteacher"])
+def test_a_leak_through_another_stage_is_found(dag: Dag, params: Params, stage: str, dep: str) -> None:
     """A model trained on masks, its predictions or its scores would carry masks into a box run."""
-    assert find_leaks(with_dep(dag, "train@boxinst", dep), params)
+    assert find_leaks(with_dep(dag, stage, dep), params)
+
+
+def test_the_quality_of_a_teachers_masks_is_measured_apart_from_the_training(
+    dag: Dag, params: Params
+) -> None:
+    """The stage reads the masks of train; a training that read what it measured would be found."""
+    stage = dag["pseudo_mask_quality@boxteacher"]
+    assert {"data/demo/prepared/annotations/train.json", "data/demo/models/boxteacher"} <= set(stage.deps)
+    assert not any("annotations" in dep or "reports" in dep for dep in dag["train@boxteacher"].deps)
+    leaks = find_leaks(with_dep(dag, "train@boxinst", stage.outs[0]), params)
+    assert any("train@boxinst <- pseudo_mask_quality@boxteacher" in leak for leak in leaks)
 
 
 @pytest.mark.parametrize("dep", ["data/demo/labels/masks", "data/demo/prepared/annotations/train.json"])

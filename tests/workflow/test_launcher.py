@@ -53,7 +53,10 @@ def repository(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) 
     # As in the project: a background check for updates would hold on to the launch's lock.
     config = "[core]\n    analytics = false\n    check_update = false\n"
     (tmp_path / ".dvc" / "config").write_text(config, encoding="utf-8")
-    monkeypatch.setattr(launcher, "check", lambda root: params)
+    monkeypatch.setattr(launcher, "check_params", lambda root: params)
+    monkeypatch.setattr(launcher, "check_supervision", lambda root, dag, params: None)
+    monkeypatch.setattr(launcher, "check_networks", lambda params: None)
+    monkeypatch.setenv("PYTHONPATH", str(Path(launcher.__file__).parents[2]))
     monkeypatch.setattr(launcher, "count_gpus", lambda: 0)
     return tmp_path
 
@@ -66,6 +69,32 @@ def test_runs_side_by_side_and_then_nothing(repository: Path, capsys: pytest.Cap
     assert printed.strip().endswith(str(Path("reports") / "demo" / "index.html"))
     launcher.repro(repository, jobs=2)
     assert "everything is up to date" in capsys.readouterr().out
+
+
+def test_a_stage_whose_inputs_come_out_as_they_were_is_not_run(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launcher.repro(repository, jobs=2)
+    capsys.readouterr()
+    path = repository / "dvc.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("'a')\"", "'' 'a')\""), encoding="utf-8")  # another command, the same file
+    launcher.repro(repository, jobs=2)
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if ": done in" in line and not line.startswith("a: ")] == []
+    assert "a: done in" in printed
+    path.write_text(text.replace("'a')\"", "'A')\""), encoding="utf-8")
+    launcher.repro(repository, jobs=2)
+    printed = capsys.readouterr().out
+    assert {line[0] for line in printed.splitlines() if ": done in" in line} == set("abc")  # d: the same bc
+
+
+def test_writes_the_lock_file_of_dvc(repository: Path) -> None:
+    launcher.repro(repository, jobs=2)
+    own = (repository / "dvc.lock").read_bytes()
+    (repository / "dvc.lock").unlink()
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=repository, check=True)
+    assert (repository / "dvc.lock").read_bytes() == own
 
 
 def test_a_failing_stage_is_named_and_what_follows_does_not_run(

@@ -54,6 +54,10 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher, "_command", lambda stage: [sys.executable, "-c", DVC, stage])
 
 
+def _always(stage: str) -> bool:
+    return True
+
+
 @pytest.fixture
 def lock(tmp_path: Path) -> Iterator[int]:
     with launcher._only_launch(tmp_path) as handle:
@@ -68,16 +72,29 @@ def test_a_count_of_stages_that_is_none_is_refused(jobs: str) -> None:
 
 def test_a_stage_starts_when_what_it_waits_for_has_ended(tmp_path: Path, lock: int) -> None:
     waits_for = {"a_0.3": set[str](), "b_0.3": set[str](), "c_0": {"a_0.3"}}
-    times = launcher._run_stages(tmp_path, ["a_0.3", "c_0", "b_0.3"], waits_for, 2, 0, lock)
+    times = launcher._run_stages(tmp_path, set(waits_for), waits_for, _always, 2, 0, lock)
     assert set(times) == set(waits_for)
     ended = [(tmp_path / name).stat().st_mtime for name in ("a", "c")]
     assert ended == sorted(ended)
 
 
+def test_a_stage_is_asked_after_those_before_it_and_not_run_if_unchanged(tmp_path: Path, lock: int) -> None:
+    asked = []
+
+    def changed(stage: str) -> bool:
+        asked.append((stage, (tmp_path / "a").read_text()))
+        return stage == "d_0"
+
+    waits_for = {"a_0": set[str](), "b_0": {"a_0"}, "c_0": {"b_0"}, "d_0": {"a_0", "c_0"}, "e_0": {"c_0"}}
+    times = launcher._run_stages(tmp_path, {"a_0", "b_0", "e_0"}, waits_for, changed, 2, 0, lock)
+    assert set(times) == {"a_0", "d_0", "e_0"}
+    assert asked == [("b_0", "done"), ("d_0", "done")]
+
+
 def test_warnings_of_a_stage_are_repeated(
     tmp_path: Path, lock: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    launcher._run_stages(tmp_path, ["warn_0"], {"warn_0": set()}, 1, 0, lock)
+    launcher._run_stages(tmp_path, {"warn_0"}, {"warn_0": set()}, _always, 1, 0, lock)
     assert "warn_0: warning: something was left out\n" in capsys.readouterr().out
 
 
@@ -86,7 +103,7 @@ def test_a_failure_ends_the_launch_after_the_stages_beside_it(
 ) -> None:
     stages = ["bad_0", "beside_1", "never_0"]
     with pytest.raises(UserError, match=r"stage: bad_0: failed; see \.checkpoints/logs/bad_0\.log"):
-        launcher._run_stages(tmp_path, stages, {name: set() for name in stages}, 2, 0, lock)
+        launcher._run_stages(tmp_path, set(stages), {name: set() for name in stages}, _always, 2, 0, lock)
     assert (tmp_path / "beside").read_text() == "done"
     assert not (tmp_path / "never").exists()
     assert "bad_0: FAILED; still to end: beside_1" in capsys.readouterr().out
@@ -109,7 +126,7 @@ def test_a_signal_to_the_launcher_alone_stops_every_stage(
     thread.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), launcher._stopped_by_signals():
-        launcher._run_stages(tmp_path, list(stages), {name: set() for name in stages}, 2, 0, lock)
+        launcher._run_stages(tmp_path, set(stages), {name: set() for name in stages}, _always, 2, 0, lock)
     assert time.monotonic() - began < 30
     assert [(tmp_path / name[:3]).read_text() for name in stages] == ["saved", "saved"]
     assert set(psutil.Process().children(recursive=True)) <= before
@@ -128,7 +145,7 @@ def test_a_stage_beside_another_gives_way_to_it(tmp_path: Path, lock: int) -> No
 
     threading.Thread(target=look, daemon=True).start()
     with pytest.raises(KeyboardInterrupt), launcher._stopped_by_signals():
-        launcher._run_stages(tmp_path, list(stages), {name: set() for name in stages}, 2, 0, lock)
+        launcher._run_stages(tmp_path, set(stages), {name: set() for name in stages}, _always, 2, 0, lock)
     assert sorted(seen.values()) == [0, launcher._NICE]
 
 

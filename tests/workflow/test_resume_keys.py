@@ -20,6 +20,7 @@ KeyOf = Callable[[str], str]
 STAGES = (
     "train@oracle",
     "train@boxinst",
+    "train@boxteacher",
     "train@mal",
     "train@mean_teacher_4",
     "train_distilled@guided_4",

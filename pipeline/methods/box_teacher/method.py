@@ -11,6 +11,7 @@ from pipeline.methods.box_supervision.losses import warmup
 from pipeline.methods.box_supervision.targets import valid_pixels
 from pipeline.methods.box_teacher.affinity import affine_pairs, mask_affinity
 from pipeline.methods.box_teacher.confidence import mask_aware_confidence
+from pipeline.methods.box_teacher.kept import Row, is_kept, kept_rows
 from pipeline.methods.box_teacher.losses import (
     mask_affinity_loss,
     mean_projection_loss,
@@ -43,6 +44,7 @@ class BoxTeacher(SegmenterPrediction):
         super().__init__(segmenter)
         self.module = self.networks = networks
         self.settings = settings
+        self.kept: list[Row] = []  # of pseudo masks
 
     # --- training ---------------------------------------------------------------------------------
 
@@ -53,6 +55,8 @@ class BoxTeacher(SegmenterPrediction):
         batch = [views.to(device) for views in batch]
         weak, divisor = [views.weak for views in batch], self.segmenter.padding_divisor
         labels = self.label(weak)
+        if is_kept(step, self.settings.train.checkpoint_every):
+            self.kept += kept_rows(step, batch, labels)
         strong = pad_images([views.strong for views in batch], divisor)
         learnt = self.segmenter.learn(self.module, strong, [sample.target for sample in weak], step)
         factor = warmup(step, self.settings.warmup)
@@ -67,6 +71,18 @@ class BoxTeacher(SegmenterPrediction):
 
     def after_step(self, step: int) -> None:
         """Nothing happens after a step; the teacher moves before the next one."""
+
+    def memory(self) -> list[Row]:
+        """The pseudo masks that are kept."""
+        return self.kept
+
+    def recall(self, memory: list[Row]) -> None:
+        """Go on from there."""
+        self.kept = memory
+
+    def records(self) -> dict[str, list[Row]]:
+        """The sample of pseudo masks that `quality.py` measures."""
+        return {"pseudo_masks.json": self.kept}
 
     @torch.no_grad()
     def label(self, batch: list[Sample]) -> list[PseudoMasks]:

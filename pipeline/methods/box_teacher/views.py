@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,18 +25,20 @@ _STRONG = 4  # parts the stream of the colours from that of the geometry
 class LabelledViews:
     """Two views of a labelled image, which have one geometry.
 
-    weak: with the target, in the image's own colours; strong: (3, H, W) uint8 RGB, the same disturbed.
+    weak: with the target, in the image's own colours; strong: (3, H, W) uint8 RGB, the same disturbed; key:
+    (index, draw), of which all chance in them is a function.
     """
 
     weak: Sample
     strong: Tensor
+    key: Key
 
     @property
     def image_id(self) -> int:
         return self.weak.image_id
 
     def to(self, device: torch.device) -> LabelledViews:
-        return LabelledViews(self.weak.to(device), self.strong.to(device))
+        return replace(self, weak=self.weak.to(device), strong=self.strong.to(device))
 
 
 class TwoViews(Dataset[LabelledViews]):
@@ -63,4 +65,4 @@ class TwoViews(Dataset[LabelledViews]):
     def __getitem__(self, key: Key) -> LabelledViews:
         weak, (index, draw) = self.labelled[key], key
         rng = np.random.default_rng((self.seed, draw, index, _STRONG))
-        return LabelledViews(weak, disturbed(weak, self.disturbance, rng))
+        return LabelledViews(weak, disturbed(weak, self.disturbance, rng), key)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.methods.pretraining.detectron2_names import backbone_names
 from pipeline.models.backbones import Backbone
-from pipeline.models.detectron2 import resnet_name
 from pipeline.state_dicts import State, read_state
 
 _HEAD = "sem_seg_head."
@@ -48,7 +48,7 @@ _FUSED = re.compile(r"(query_decoder\.decoder\.layers\.\d+\.self_attn)\.in_proj_
 _DERIVED = re.compile(r"criterion\.empty_weight|pixel_mean|pixel_std|backbone\..*\.relative_position_index")
 
 
-def read_original(path: Path, backbone: Backbone) -> tuple[State, list[str]]:
+def read_mask2former(path: Path, backbone: Backbone) -> tuple[State, list[str]]:
     """The network in a file of the original's, in our names, and the names of the tensors left out.
 
     backbone: of the architecture that the file's has, a ResNet or a Swin.  The class head comes with it.
@@ -80,23 +80,14 @@ def _renamed(name: str, backbones: Mapping[str, str], path: Path) -> str:
 
 
 def _backbone_names(backbone: Backbone) -> dict[str, str]:
-    """The original's name -> ours of every tensor of a backbone, a ResNet or a Swin."""
-    own = backbone.network.state_dict()
-    rename = _swin_name if any(name.startswith("layers_") for name in own) else resnet_name
-    names = {f"backbone.{rename(name)}": f"backbone.network.{name}" for name in own}
+    """The original's name -> ours of every tensor of a backbone, a ResNet or a Swin, and its last norms."""
+    names = {
+        f"backbone.{theirs}": f"backbone.network.{ours}" for theirs, ours in backbone_names(backbone).items()
+    }
     for level in range(len(backbone.channels)):
         for part in ("weight", "bias"):
             names[f"backbone.norm{level}.{part}"] = f"pyramid.backbone_norms.{level}.{part}"
     return names
-
-
-def _swin_name(name: str) -> str:
-    """The original's name of a Swin's tensor: merging ends a stage there, and begins the next one in timm."""
-    parts = re.fullmatch(r"layers_(\d)\.(.*)", name)
-    if parts is None:
-        return name
-    stage = int(parts[1]) - parts[2].startswith("downsample.")
-    return f"layers.{stage}.{parts[2]}"
 
 
 def _split(state: State) -> State:

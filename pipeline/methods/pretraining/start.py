@@ -14,7 +14,8 @@ from pipeline.engine.loop import FitResult
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.methods.pretraining.method import pretrain
-from pipeline.methods.pretraining.original_mask2former import read_original
+from pipeline.methods.pretraining.original_condinst import read_condinst
+from pipeline.methods.pretraining.original_mask2former import read_mask2former
 from pipeline.methods.pretraining.weight_files import load_foreign
 from pipeline.models.backbones import SMALL, Backbone, build_maps
 from pipeline.weights import save_tensors
@@ -49,11 +50,13 @@ def write_backbone_start(
             weights = _download(section.architecture).network.state_dict()
         case params.WeightFile():
             backbone, path = _build(section.architecture), root / section.path
-            if section.content == "mask2former":
-                weights, about["ignored"] = read_original(path, backbone)
-            else:
+            if section.content == "backbone":
                 about["ignored"] = load_foreign(backbone, section.architecture, path)
                 weights = backbone.network.state_dict()
+            elif section.content == "mask2former":
+                weights, about["ignored"] = read_mask2former(path, backbone)
+            else:
+                weights, about["ignored"] = read_condinst(path, backbone, section.content)
         case params.RandomStart():
             _build(section.architecture)  # refuses an unknown architecture here, not in every run
     save_tensors(weights, out / "backbone.safetensors")

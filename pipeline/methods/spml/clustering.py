@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.methods.spml.portions import portion
 
 
 def normalise(embeddings: Tensor) -> Tensor:
-    """Scale the last axis to unit length; the length is at least 1e-12, so that zeros stay zeros."""
-    return F.normalize(embeddings, dim=-1, eps=1e-12)
+    """Scale the last axis to unit length; the length is at least 1e-12, so that zeros stay zeros.
+
+    As `functional.normalize`, which takes ten times as long where that axis is not the innermost in memory.
+    """
+    return embeddings * embeddings.square().sum(dim=-1, keepdim=True).clamp(min=1e-24).rsqrt()
 
 
 def cluster_sums(embeddings: Tensor, labels: Tensor, clusters: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -89,7 +90,8 @@ def pixel_losses(
     relation: as floats, 1 = positive.
     """
     own = own[:, None]
-    others = ((concentration * pixels) @ prototypes.T).exp_()
+    # `exp2` takes a third of the time of `exp` on a CPU.
+    others = ((concentration / math.log(2) * pixels) @ prototypes.T).exp2_()
     itself = others.gather(1, own)
     others.scatter_(1, own, 0)
     positive = relation[rows]

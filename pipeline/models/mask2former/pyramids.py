@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.models.backbones import Backbone, is_one_of_timm
+from pipeline.models.backbones import Backbone
 from pipeline.models.layers import resize_bilinear
+from pipeline.models.map_norms import map_norms, over_channels
 
 _FINEST_CHANNELS = 128  # of a transformer's maps, doubling with each: Guided Distillation (arXiv 2308.02668)
 
@@ -39,8 +40,7 @@ class StagePyramid(nn.Module):
                 f"it has {sorted(backbone.channels)}",
             )
         self.channels = [backbone.channels[stride] for stride in self.strides]
-        swin = is_one_of_timm(name, ("swin_transformer",))
-        self.backbone_norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels if swin)
+        self.backbone_norms = map_norms(name, self.channels)
         self.coarser = nn.ModuleList()
         for _ in strides[own:]:
             convolution = nn.Conv2d(self.channels[-1], hidden_channels, 3, stride=2, padding=1)
@@ -52,9 +52,7 @@ class StagePyramid(nn.Module):
         features = backbone(images)
         maps = [features[stride] for stride in self.strides]
         if self.backbone_norms:
-            maps = [
-                _over_channels(norm, level) for norm, level in zip(self.backbone_norms, maps, strict=True)
-            ]
+            maps = [over_channels(norm, level) for norm, level in zip(self.backbone_norms, maps, strict=True)]
         for convolution in self.coarser:
             maps.append(convolution(maps[-1]))
         return maps
@@ -119,11 +117,6 @@ def build_pyramid(
     if kind == "stages":
         return StagePyramid(name, backbone, strides, hidden_channels)
     return TokenPyramid(backbone, strides, kind)
-
-
-def _over_channels(norm: nn.Module, maps: Tensor) -> Tensor:
-    normed: Tensor = norm(maps.permute(0, 2, 3, 1))
-    return normed.permute(0, 3, 1, 2)
 
 
 def _ceil(side: int, divisor: int) -> int:

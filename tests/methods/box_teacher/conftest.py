@@ -106,6 +106,8 @@ def batch(load: Load) -> list[LabelledViews]:
         image = Image(arrays[f"image_bgr_{index}"].flip(0))
         boxes = boxes_xyxy(arrays[f"boxes_{index}"], tuple(image.shape[1:]))
         original = tuple(arrays[f"original_hw_{index}"].tolist())
-        sample = Sample(image, Target(boxes, arrays[f"classes_{index}"]), index, original)
-        views.append(LabelledViews(sample, image.as_subclass(torch.Tensor)))
+        classes = arrays[f"classes_{index}"]
+        target = Target(boxes, classes, annotation_ids=torch.arange(len(classes)))
+        sample = Sample(image, target, index, original)
+        views.append(LabelledViews(sample, image.as_subclass(torch.Tensor), (index, index)))
     return views

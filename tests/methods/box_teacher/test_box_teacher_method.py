@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -140,10 +142,10 @@ def test_every_setting_matters(load, build, batch, changes):
 
 def empty(views: LabelledViews) -> LabelledViews:
     size = tuple(views.weak.image.shape[1:])
-    target = Target(boxes_xyxy(torch.zeros(0, 4), size), torch.zeros(0, dtype=torch.int64))
-    return LabelledViews(
-        Sample(views.weak.image, target, views.image_id, views.weak.original_size), views.strong
-    )
+    none = torch.zeros(0, dtype=torch.int64)
+    target = Target(boxes_xyxy(torch.zeros(0, 4), size), none, annotation_ids=none)
+    sample = Sample(views.weak.image, target, views.image_id, views.weak.original_size)
+    return replace(views, weak=sample)
 
 
 def test_images_without_boxes(build, batch):
@@ -211,11 +213,25 @@ def test_the_student_is_shown_the_strong_view_and_its_losses_the_weak_one(build,
         return learn(network, padded, targets, step)
 
     monkeypatch.setattr(method.segmenter, "learn", watched)
-    grey = [LabelledViews(views.weak, torch.full_like(views.strong, 7)) for views in batch]
+    grey = [replace(views, strong=torch.full_like(views.strong, 7)) for views in batch]
     losses, expected = method.losses(grey, 100), build().losses(batch, 100)
     assert shown[0][0, :, :100, :140].unique().tolist() == [7]
     for name in LOSSES:  # the student's features are given, so only labels and colours could differ
         assert losses[name].item() == expected[name].item()
+
+
+def test_the_teacher_computes_in_float32_whatever_the_student_does(build, batch):
+    """Under autocast, which the engine's wrapper would bring about the student, labels are the same."""
+    weak = [views.weak for views in batch]
+    expected = build().label(weak)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        labels = build().label(weak)
+        losses = build().losses(batch, 100)
+    for one, other in zip(labels, expected, strict=True):
+        assert torch.equal(one.weights, other.weights)
+        assert torch.equal(one.masks, other.masks)
+    assert all(losses[name].dtype == torch.float32 for name in LOSSES)
+    assert all(torch.isfinite(losses[name]) for name in LOSSES)
 
 
 def test_a_few_steps_lower_the_loss(build, batch):

@@ -186,7 +186,7 @@ MUTATIONS = [
     ("grids", "features", ").sqrt()", ")"),
     ("grids", "features", "colors - colors.mean(dim=(2, 3), keepdim=True)", "colors"),
     ("grids", "features", "colors.abs().amax", "colors.amax"),
-    ("kmeans", "clustering", "eps=1e-12", "eps=1e-12, p=1"),
+    ("kmeans", "clustering", "embeddings.square()", "embeddings.abs()"),
     (
         "kmeans",
         "clustering",
@@ -244,7 +244,7 @@ MUTATIONS = [
     ("sets", "contrast", "-slope * (b / a)", "-slope"),
     ("sets", "contrast", "own_negative - b * alone", "own_negative"),
     ("sets", "contrast", "slope = concentration * weights", "slope = weights"),
-    ("sets", "contrast", "(concentration * pixels) @", "pixels @"),
+    ("sets", "contrast", "(concentration / math.log(2) * pixels) @", "(concentration * pixels) @"),
     (
         "own",
         "contrast",

@@ -1,0 +1,46 @@
+"""dvc.lock, the entry of one stage at a time.
+
+DVC parses the whole file and writes it anew, in place, for each stage that has run: seconds per stage with a
+hundred of them, and half a file if it is killed meanwhile.  Here the text of one entry takes the place of the
+old one, and the file is renamed to its name.  The bytes are DVC's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from dvc.utils.serialize import dumps_yaml
+
+from pipeline.files import write_text
+
+_ENTRY = re.compile(r"^  (?=\S)", re.MULTILINE)  # keys of `stages`; what they hold is indented further
+
+
+def record(path: Path, name: str, entry: Mapping[str, Any], order: Sequence[str]) -> None:
+    """Write what DVC records of the stage `name` into the lock file `path`, which need not exist.
+
+    A stage that is new in the file comes before the first one there that follows it in `order` (the stages of
+    dvc.yaml), so that the file does not depend on which of two stages ended first.
+    """
+    dumped: str = dumps_yaml({"schema": "2.0", "stages": {name: dict(entry)}})
+    head, (own,) = _split(dumped)
+    entries = _split(path.read_text(encoding="utf-8"))[1] if path.exists() else []
+    keys = [text.partition("\n")[0] for text in entries]
+    key = own.partition("\n")[0]
+    if key in keys:
+        entries[keys.index(key)] = own
+    else:
+        later = {f"  {other}:" for other in order[order.index(name) + 1 :]}
+        place = next((at for at, other in enumerate(keys) if other in later), len(entries))
+        entries.insert(place, own)
+    write_text(path, head + "".join(entries))
+
+
+def _split(text: str) -> tuple[str, list[str]]:
+    """Text before the first stage, and the text of each stage."""
+    starts = [found.start() for found in _ENTRY.finditer(text)]
+    return text[: starts[0]] if starts else text, [text[a:b] for a, b in pairwise([*starts, len(text)])]
