@@ -26,6 +26,7 @@ _SMALL = MaskRCNN(
     mask_pool=7,
     mask_head_channels=16,
     mask_head_convs=1,
+    mask_margin=0.0,
     mask_out_stride=2,
 )
 

@@ -237,16 +237,19 @@ def test_rows_of_the_comparison(root: Path, tmp_path: Path) -> None:
     assert params.network("guided_4.teacher") == "teacher"
 
 
-def test_supervised_trains_either_architecture_and_boxinst_condinst_alone(root: Path, tmp_path: Path) -> None:
+def test_boxinst_trains_condinst_and_mask_rcnn_alone(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     text = (root / "presets" / "demo.yaml").read_text(encoding="utf-8")
-    use = "settings: {}\n    model: condinst_small"
-    other = "settings: {}\n    model: mask_rcnn_small"
-    path.write_text(text.replace(use.format("supervised"), other.format("supervised"), 1), encoding="utf-8")
-    assert load_params(path).runs["oracle"].model == "mask_rcnn_small"
-    path.write_text(text.replace(use.format("boxinst"), other.format("boxinst"), 1), encoding="utf-8")
+    use, other = "settings: {}\n    model: condinst_small", "settings: {}\n    model: {}_small"
+    for name, method in (("oracle", "supervised"), ("boxinst", "boxinst")):
+        changed = text.replace(use.format(method), other.format(method, "mask_rcnn"), 1)
+        path.write_text(changed, encoding="utf-8")
+        assert load_params(path).runs[name].model == "mask_rcnn_small"
+    changed = text.replace(use.format("boxinst"), other.format("boxinst", "mask2former"), 1)
+    path.write_text(changed, encoding="utf-8")
     with pytest.raises(UserError) as caught:
         load_params(path)
     assert str(caught.value).endswith(
-        "runs.boxinst.model: the architecture of mask_rcnn_small is mask_rcnn, and boxinst trains condinst"
+        "runs.boxinst.model: the architecture of mask2former_small is mask2former,"
+        " and boxinst trains condinst, mask_rcnn"
     )

@@ -34,6 +34,7 @@ _PROPOSAL_NMS = 0.7
 _ROI_IOU = (0.5, 0.5)
 _ROI_POSITIVES = 0.25
 _SAMPLES_PER_BIN = 2  # of RoIAlign, along each axis
+_OUTWARD = torch.tensor([-0.5, -0.5, 0.5, 0.5])
 
 Sizes = Sequence[tuple[int, int]]
 Pyramid = dict[str, Tensor]
@@ -44,13 +45,13 @@ class Regions:
     """The P proposals of a batch that were drawn and hold an object, image by image.
 
     images: (P,) int64 index into the batch, ascending; boxes: (P,) int64 index into the batch's
-    concatenated boxes; rois: (P, 4) xyxy, in pixels of the network's input; quality: (P,) probability of
-    the box's class, without gradient; logits: (P, M, M) of the mask of that class, on a grid over the roi.
+    concatenated boxes; quality: (P,) probability of the box's class, without gradient; logits: (P, M, M) of
+    the mask of that class, on a grid over `areas`: (P, 4) xyxy, in pixels of the network's input.
     """
 
     images: Tensor
     boxes: Tensor
-    rois: Tensor
+    areas: Tensor
     quality: Tensor
     logits: Tensor
 
@@ -64,13 +65,14 @@ class Found:
     """Detections of one image, best score first, in pixels of the network's input, clipped to the image.
 
     boxes: (N, 4) xyxy; labels: (N,) int64 from 0; scores: (N,); masks: (N, M, M), the probability of the
-    object on a grid over its box.
+    object on a grid over `areas`: (N, 4) xyxy, not clipped.
     """
 
     boxes: Tensor
     labels: Tensor
     scores: Tensor
     masks: Tensor
+    areas: Tensor
 
 
 class MaskRCNN(nn.Module):
@@ -91,6 +93,7 @@ class MaskRCNN(nn.Module):
         self.rpn = _proposal_network(model, predict)
         self.roi_heads = _box_heads(model, self.fpn.lateral_strides, num_classes, predict)
         self.mask_head = _MaskHead(model, self.fpn.lateral_strides, num_classes)
+        self.mask_margin = model.mask_margin
         self.padding_divisor = max(*backbone.channels, *model.fpn_strides)
 
     def forward(
@@ -137,7 +140,7 @@ class MaskRCNN(nn.Module):
         counts = [int(part.sum()) for part in objects]
         firsts = list(accumulate((len(target["boxes"]) for target in targets), initial=0))
         boxes = [part[kept] + first for part, kept, first in zip(matched, objects, firsts[:-1], strict=True)]
-        kept_rois = [part[kept] for part, kept in zip(rois, objects, strict=True)]
+        areas = self._areas([part[kept] for part, kept in zip(rois, objects, strict=True)])
         every, classes = torch.cat(objects), torch.cat(labels)
         classes = classes[every]
         quality = class_logits[every].softmax(dim=1)[torch.arange(len(classes), device=every.device), classes]
@@ -145,9 +148,9 @@ class MaskRCNN(nn.Module):
         return Regions(
             images.repeat_interleave(torch.tensor(counts, device=every.device)),
             torch.cat(boxes),
-            torch.cat(kept_rois),
+            torch.cat(areas),
             quality,
-            self.mask_head(pyramid, kept_rois, sizes, classes),
+            self.mask_head(pyramid, areas, sizes, classes),
         )
 
     def pyramid(self, images: Tensor, sizes: Sizes) -> Pyramid:
@@ -162,25 +165,36 @@ class MaskRCNN(nn.Module):
             results, _ = self.roi_heads(pyramid, proposals, list(sizes))
             boxes = [found["boxes"] for found in results]
             labels = [found["labels"] for found in results]
-            masks = self._masks(pyramid, boxes, sizes, torch.cat(labels))
+            areas = self._areas(boxes)
+            masks = self._masks(pyramid, areas, sizes, torch.cat(labels))
         return [
-            Found(around, classes - 1, found["scores"], part)
-            for around, classes, found, part in zip(boxes, labels, results, masks, strict=True)
+            Found(around, classes - 1, found["scores"], *mask)
+            for around, classes, found, *mask in zip(boxes, labels, results, masks, areas, strict=True)
         ]
 
-    def masks_in_boxes(self, pyramid: Pyramid, boxes: list[Tensor], sizes: Sizes) -> list[Tensor]:
-        """Per image the (N, M, M) probabilities on a grid over each of the (N, 4) xyxy boxes; N may be 0.
+    def masks_in_boxes(
+        self, pyramid: Pyramid, boxes: list[Tensor], sizes: Sizes
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Per image the (N, M, M) probabilities for each of the (N, 4) xyxy boxes, and the areas they cover.
 
-        The mask is that of the class which the box head finds most likely in the box.
+        N may be 0; areas: (N, 4) xyxy, not clipped.  The mask is that of the class which the box head finds
+        most likely in the box.
         """
         heads: Any = self.roi_heads
         with fast_roi_align(pyramid[str(self.fpn.strides[0])].device):
             logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(pyramid, boxes, list(sizes))))
-            return self._masks(pyramid, boxes, sizes, logits[:, 1:].argmax(dim=1) + 1)
+            areas = self._areas(boxes)
+            return self._masks(pyramid, areas, sizes, logits[:, 1:].argmax(dim=1) + 1), areas
 
-    def _masks(self, pyramid: Pyramid, boxes: list[Tensor], sizes: Sizes, labels: Tensor) -> list[Tensor]:
-        logits = self.mask_head(pyramid, boxes, sizes, labels)
-        return list(logits.sigmoid().split([len(part) for part in boxes]))
+    def _masks(self, pyramid: Pyramid, areas: list[Tensor], sizes: Sizes, labels: Tensor) -> list[Tensor]:
+        logits = self.mask_head(pyramid, areas, sizes, labels)
+        return list(logits.sigmoid().split([len(part) for part in areas]))
+
+    def _areas(self, boxes: list[Tensor]) -> list[Tensor]:
+        """What the masks of (N, 4) boxes cover: the boxes with their margins."""
+        return [
+            part + self.mask_margin * (part.roll(-2, 1) - part).abs() * _OUTWARD.to(part) for part in boxes
+        ]
 
 
 class _MaskHead(nn.Module):
@@ -193,12 +207,12 @@ class _MaskHead(nn.Module):
         self.convs = MaskRCNNHeads(model.fpn_channels, (channels,) * model.mask_head_convs, 1)
         self.predictor = _in_float32(MaskRCNNPredictor(channels, channels, num_classes + 1))
 
-    def forward(self, pyramid: Pyramid, boxes: list[Tensor], sizes: Sizes, labels: Tensor) -> Tensor:
-        """(N, M, M) logits of the class of each box, on a grid over it.
+    def forward(self, pyramid: Pyramid, areas: list[Tensor], sizes: Sizes, labels: Tensor) -> Tensor:
+        """(N, M, M) logits of a class in each area, on a grid over it.
 
-        boxes: (n, 4) xyxy per image, N in all; labels: (N,) int64 from 1.
+        areas: (n, 4) xyxy per image, N in all; labels: (N,) int64 from 1.
         """
-        logits: Tensor = self.predictor(self.convs(self.pool(pyramid, boxes, list(sizes))))
+        logits: Tensor = self.predictor(self.convs(self.pool(pyramid, areas, list(sizes))))
         return logits[torch.arange(len(labels), device=labels.device), labels]
 
 

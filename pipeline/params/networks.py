@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params.base import Count, Positive, Rate, Section, Share
+from pipeline.params.base import Count, Positive, Rate, Section, Share, Weight
 from pipeline.params.query_losses import QueryLosses
 
 
@@ -120,6 +120,7 @@ class MaskRCNN(Section):
     mask_pool: Positive
     mask_head_channels: Positive
     mask_head_convs: Positive
+    mask_margin: Weight  # what the grid of a mask has more than its box, in box sides, both ends together
     mask_out_stride: Positive  # of the maps that methods on boxes lay masks out on
 
     @model_validator(mode="after")

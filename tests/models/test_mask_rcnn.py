@@ -159,9 +159,10 @@ def test_masks_in_detected_boxes_are_those_of_the_detections(network: MaskRCNN) 
     with torch.no_grad():
         pyramid = network.pyramid(batch, SIZES)
         found = network.detect(pyramid, batch, SIZES)
-        masks = network.masks_in_boxes(pyramid, [part.boxes for part in found], SIZES)
+        masks, areas = network.masks_in_boxes(pyramid, [part.boxes for part in found], SIZES)
     same = [(a == b).all(dim=(1, 2)) for a, b in zip(masks, [part.masks for part in found], strict=True)]
     assert sum(int(part.sum()) for part in same) > 5
+    assert all(torch.equal(area, part.boxes) for area, part in zip(areas, found, strict=True))
 
 
 def test_a_small_image_in_much_padding_is_pooled_at_its_place(network: MaskRCNN) -> None:
@@ -217,7 +218,7 @@ def test_regions_are_drawn_near_the_boxes_that_they_name(network: MaskRCNN) -> N
     assert regions.images.tolist() == sorted(regions.images.tolist())
     assert set(regions.boxes.tolist()) == {0, 1, 2}
     assert torch.equal(regions.images, torch.tensor([0, 0, 1])[regions.boxes])
-    assert (box_iou(boxes[regions.boxes], regions.rois).diagonal() >= 0.5).all()
+    assert (box_iou(boxes[regions.boxes], regions.areas).diagonal() >= 0.5).all()
 
 
 def test_a_region_has_the_mask_and_the_probability_of_its_boxs_class(network: MaskRCNN) -> None:
@@ -225,7 +226,7 @@ def test_a_region_has_the_mask_and_the_probability_of_its_boxs_class(network: Ma
     _, regions = network(padded(images), SIZES, targets)
     with torch.no_grad():
         pyramid = network.pyramid(padded(images), SIZES)
-        rois = [regions.rois[regions.images == index] for index in range(2)]
+        rois = [regions.areas[regions.images == index] for index in range(2)]
         heads = network.roi_heads
         logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(pyramid, rois, SIZES)))
         masks = network.mask_head.predictor(
@@ -236,3 +237,29 @@ def test_a_region_has_the_mask_and_the_probability_of_its_boxs_class(network: Ma
         torch.testing.assert_close(regions.logits[region], masks[region, 1 + label])
         torch.testing.assert_close(regions.quality[region], logits[region].softmax(dim=0)[1 + label])
     assert not regions.quality.requires_grad
+
+
+def test_masks_cover_their_boxes_with_a_margin() -> None:
+    """A margin of 1 is half a side at every end; without one, areas are the boxes."""
+    torch.manual_seed(0)
+    network = build_mask_rcnn(small_mask_rcnn(mask_margin=1.0), CLASSES, PREDICT)
+    images, targets = images_and_targets()
+    batch = padded(images)
+    _, regions = network(batch, SIZES, targets)
+    boxes = torch.cat([target["boxes"] for target in targets])[regions.boxes]
+    centres, sides = (
+        (regions.areas[:, :2] + regions.areas[:, 2:]) / 2,
+        regions.areas[:, 2:] - regions.areas[:, :2],
+    )
+    rois = torch.cat((centres - sides / 4, centres + sides / 4), dim=1)
+    assert (box_iou(boxes, rois).diagonal() >= 0.5).all()
+    network.eval()
+    given = [torch.tensor([[10.0, 12, 50, 60]]), torch.tensor([[0.0, 6, 40, 56]])]
+    with torch.no_grad():
+        masks, areas = network.masks_in_boxes(network.pyramid(batch, SIZES), given, SIZES)
+        wide = [torch.tensor([[-10.0, -12, 70, 84]]), torch.tensor([[-20.0, -19, 60, 81]])]
+        assert all(torch.equal(area, expected) for area, expected in zip(areas, wide, strict=True))
+        network.mask_margin = 0.0
+        plain, _ = network.masks_in_boxes(network.pyramid(batch, SIZES), given, SIZES)
+    assert masks[0].shape == plain[0].shape == (1, 14, 14)
+    assert not torch.equal(masks[0], plain[0])

@@ -34,7 +34,9 @@ from tests.workflow.repository import (
 
 def test_committed_pipeline_has_no_leak(dag: Dag, params: Params) -> None:
     weak = {run for run, row in params.runs.items() if params.supervision(row.labels) == "boxes"}
-    assert weak >= {"boxinst", "boxteacher", "mal", "condinst_mal"}, "without them this test says nothing"
+    assert weak >= {"boxinst", "boxteacher", "boxteacher_mask_rcnn", "mal", "condinst_mal"}, (
+        "without them this test says nothing"
+    )
     assert find_leaks(dag, params) == []
 
 
@@ -63,7 +65,9 @@ def test_a_box_run_sees_one_label_file_and_images_alone(dag: Dag, params: Params
         "data",
     ],
 )
-@pytest.mark.parametrize("stage", ["train@boxinst", "predict@boxinst", "train@boxteacher"])
+@pytest.mark.parametrize(
+    "stage", ["train@boxinst", "predict@boxinst", "train@boxteacher", "train@boxteacher_mask_rcnn"]
+)
 def test_a_direct_leak_is_found(dag: Dag, params: Params, stage: str, dep: str) -> None:
     leaks = find_leaks(with_dep(dag, stage, dep), params)
     assert any(stage.partition("@")[2] in leak and dep in leak for leak in leaks)
@@ -72,7 +76,7 @@ def test_a_direct_leak_is_found(dag: Dag, params: Params, stage: str, dep: str) 
 @pytest.mark.parametrize(
     "dep", ["data/demo/models/oracle", "data/demo/predictions/oracle", "data/demo/evaluation"]
 )
-@pytest.mark.parametrize("stage", ["train@boxinst", "train@boxteacher"])
+@pytest.mark.parametrize("stage", ["train@boxinst", "train@boxteacher", "train@boxinst_mask_rcnn"])
 def test_a_leak_through_another_stage_is_found(dag: Dag, params: Params, stage: str, dep: str) -> None:
     """A model trained on masks, its predictions or its scores would carry masks into a box run."""
     assert find_leaks(with_dep(dag, stage, dep), params)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import params
-from pipeline.methods.detection.inference import measured, original_boxes, rescale_boxes
+from pipeline.methods.detection.inference import clip_masks, measured, original_boxes, rescale_boxes
 from pipeline.methods.detection.paste import logit_maps, paste_masks, pasted
 from pipeline.methods.detection.proposals import Choose, Positives
 from pipeline.methods.detection.segmenter import Found, Learnt, Size
@@ -35,7 +35,7 @@ class MaskRCNNSegmenter:
         height, width = padded.images.shape[-2:]
         stride = self.model.mask_out_stride
         with torch.autocast(padded.images.device.type, enabled=False):
-            logits = logit_maps(regions.logits, regions.rois, boxes, (height, width), stride)
+            logits = logit_maps(regions.logits, regions.areas, boxes, (height, width), stride)
         return Learnt(losses, logits, regions.boxes, regions.images, stride)
 
     def regions(
@@ -67,7 +67,7 @@ class MaskRCNNSeen:
         found = self.network.detect(self.pyramid, self.padded.images, self.padded.sizes)
         for part, seen, size in zip(found, self.padded.sizes, sizes, strict=True):
             boxes, kept = original_boxes(part.boxes, seen, size)
-            parts = pasted(part.masks[kept], part.boxes[kept], seen, size)
+            parts = pasted(part.masks[kept], part.areas[kept], seen, size)
             masks, certainty = measured(parts, size, boxes.device, soft=soft)
             results.append(Found(boxes[kept], part.labels[kept], part.scores[kept], masks, certainty))
         return results
@@ -78,10 +78,10 @@ class MaskRCNNSeen:
             rescale_boxes(part.as_subclass(Tensor).to(self.padded.images), size, seen)
             for part, size, seen in zip(boxes, sizes, self.padded.sizes, strict=True)
         ]
-        masks = self.network.masks_in_boxes(self.pyramid, given, self.padded.sizes)
+        found = self.network.masks_in_boxes(self.pyramid, given, self.padded.sizes)
         return [
-            paste_masks(part, around, seen, size)
-            for part, around, seen, size in zip(masks, given, self.padded.sizes, sizes, strict=True)
+            clip_masks(paste_masks(part, area, seen, size), box.as_subclass(Tensor).to(area))
+            for part, area, box, seen, size in zip(*found, boxes, self.padded.sizes, sizes, strict=True)
         ]
 
 

@@ -1,4 +1,4 @@
-"""From a grid over a box to the image: probabilities to masks, and logits to the maps of the losses."""
+"""From a grid over an area to the image: probabilities to masks, and logits to the maps of the losses."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ NOWHERE = -20.0  # logit of what a grid does not reach: no gradient, and no loss
 
 
 def paste_masks(
-    probabilities: Tensor, boxes: Tensor, size: tuple[int, int], original: tuple[int, int]
+    probabilities: Tensor, areas: Tensor, size: tuple[int, int], original: tuple[int, int]
 ) -> Tensor:
     """Masks (N, *original) bool of `pasted` probabilities."""
-    return thresholded(pasted(probabilities, boxes, size, original), original, probabilities.device)
+    return thresholded(pasted(probabilities, areas, size, original), original, probabilities.device)
 
 
 def pasted(
-    probabilities: Tensor, boxes: Tensor, size: tuple[int, int], original: tuple[int, int]
+    probabilities: Tensor, areas: Tensor, size: tuple[int, int], original: tuple[int, int]
 ) -> Iterator[Tensor]:
-    """(n, *original) probabilities, n at a time, from (N, M, M) ones on grids over their boxes.
+    """(n, *original) probabilities, n at a time, from (N, M, M) ones on grids over areas.
 
-    boxes: (N, 4) xyxy in pixels of the resized image of (height, width) `size`.  A pixel whose centre lies in
-    the box has the probability there, interpolated between the bins' centres (the outermost ones reach to
+    areas: (N, 4) xyxy in pixels of the resized image of (height, width) `size`.  A pixel whose centre lies in
+    the area has the probability there, interpolated between the bins' centres (the outermost ones reach to
     the edge); any other has 0.
     """
     for part, around in zip(
         torch.split(probabilities.float(), MASKS_AT_ONCE),
-        torch.split(boxes.to(probabilities.device, torch.float32), MASKS_AT_ONCE),
+        torch.split(areas.to(probabilities.device, torch.float32), MASKS_AT_ONCE),
         strict=True,
     ):
         x, in_columns = _places(around[:, 0], around[:, 2], _centres(size[1], original[1], around.device))
@@ -42,19 +42,19 @@ def pasted(
         yield values * (in_rows[:, :, None] & in_columns[:, None, :])
 
 
-def logit_maps(logits: Tensor, rois: Tensor, boxes: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """(N, H / stride, W / stride) logits from (N, M, M) ones on grids over rois, for losses over the image.
+def logit_maps(logits: Tensor, areas: Tensor, boxes: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """(N, H / stride, W / stride) logits from (N, M, M) ones on grids over areas, for losses over the image.
 
-    rois, and boxes of their objects: (N, 4) xyxy in pixels; size: (H, W) of the padded image, multiples of
+    areas, and boxes of their objects: (N, 4) xyxy in pixels; size: (H, W) of the padded image, multiples of
     `stride`.  A cell stands for the pixel stride / 2, stride / 2 + stride, ... and has the logit at its
-    centre, interpolated as in `pasted`.  What a box has more than its roi has the outermost logits of the
+    centre, interpolated as in `pasted`.  What a box has more than its area has the outermost logits of the
     grid.  Outside the rectangle round both, to the pixel, the logit is NOWHERE.
     """
     side = logits.shape[-1]
     weights, reached = [], []
     for axis, length in enumerate(reversed(size)):
         points = torch.arange(stride // 2, length, stride, device=logits.device)
-        low, high = rois[:, axis], rois[:, axis + 2]
+        low, high = areas[:, axis], areas[:, axis + 2]
         places, _ = _places(low, high, points + 0.5)
         bins = ((places + 1) / 2 * side - 0.5).clamp(0, side - 1)  # (N, cells), whole at bins' centres
         # Products of matrices need no grid of places per object, and add up gradients in a fixed order.

@@ -54,13 +54,15 @@ def mask_loss(regions: Regions, masks: list[Tensor]) -> Tensor:
     masks: (n, h, w) bool of the objects of each image.  Returns a float32 scalar; without regions a zero that
     stays connected to the logits.
     """
-    if len(regions.rois) == 0:
+    if len(regions.areas) == 0:
         return regions.logits.sum()
     targets, first = [], 0
     with fast_roi_align(regions.logits.device):
         for index, part in enumerate(masks):
             own = regions.images == index
             objects = regions.boxes[own] - first
-            targets.append(project_masks_on_boxes(part, regions.rois[own], objects, regions.logits.shape[-1]))
+            targets.append(
+                project_masks_on_boxes(part, regions.areas[own], objects, regions.logits.shape[-1])
+            )
             first += len(part)
     return F.binary_cross_entropy_with_logits(regions.logits, torch.cat(targets))

@@ -133,7 +133,7 @@ def test_losses_are_those_of_loops_over_pixels(demo: params.Params) -> None:
     assert isinstance(method.settings, params.BoxInst)
     projections, sums, count = [], 0.0, 0
     for image, box, roi, logits in zip(
-        regions.images, boxes[regions.boxes], regions.rois, regions.logits, strict=True
+        regions.images, boxes[regions.boxes], regions.areas, regions.logits, strict=True
     ):
         plain = Plain(logits.detach(), roi.tolist(), box.tolist(), (64, 64))
         projections.append(plain.projection())
@@ -143,7 +143,7 @@ def test_losses_are_those_of_loops_over_pixels(demo: params.Params) -> None:
         one, number = plain.pairwise(colors, method.settings.color_threshold)
         sums, count = sums + one, count + number
     assert len(projections) > 4
-    assert not torch.equal(regions.rois, boxes[regions.boxes])
+    assert not torch.equal(regions.areas, boxes[regions.boxes])
     assert count > 1000
     assert float(found["loss_prj"].detach()) == pytest.approx(sum(projections) / len(projections), rel=1e-4)
     assert float(found["loss_pairwise"].detach()) == pytest.approx(sums / count, rel=1e-4)
@@ -190,7 +190,9 @@ def test_the_best_region_of_each_box_has_mask_losses(demo: params.Params) -> Non
         own = (regions.boxes == box).nonzero()[:, 0]
         best = own[regions.quality[own].argmax()]
         around = batch[box // 2].target.boxes.as_subclass(Tensor)[box % 2]
-        expected = logit_maps(regions.logits[best, None], regions.rois[best, None], around[None], (64, 64), 2)
+        expected = logit_maps(
+            regions.logits[best, None], regions.areas[best, None], around[None], (64, 64), 2
+        )
         torch.testing.assert_close(found, expected[0])
 
 
