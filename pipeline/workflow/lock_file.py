@@ -28,7 +28,9 @@ def record(path: Path, name: str, entry: Mapping[str, Any], order: Sequence[str]
     """
     dumped: str = dumps_yaml({"schema": "2.0", "stages": {name: dict(entry)}})
     head, (own,) = _split(dumped)
-    entries = _split(path.read_text(encoding="utf-8"))[1] if path.exists() else []
+    # A plain DVC that was killed may have left half a line.
+    text = path.read_text(encoding="utf-8").rstrip() + "\n" if path.exists() else ""
+    entries = _split(text)[1]
     keys = [text.partition("\n")[0] for text in entries]
     key = own.partition("\n")[0]
     if key in keys:

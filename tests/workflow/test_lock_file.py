@@ -49,6 +49,19 @@ def test_replaces_an_entry_where_it_stands(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == _whole(("train@a", *names))
 
 
+def test_a_file_that_ends_within_a_line_stays_one_that_dvc_reads(tmp_path: Path) -> None:
+    """As one that a plain DVC was killed in: its last entry may be short, and still be YAML."""
+    path = tmp_path / "dvc.lock"
+    whole = _whole(("check", "train@a"))
+    for end in ("    outs:\n    - path: train@a.txt", "    outs:\n    - path: train@a.txt\n      "):
+        path.write_text(whole[: whole.rindex(end) + len(end)], encoding="utf-8")
+        record(path, "report", ENTRIES["report"], ORDER)
+        stages = load_yaml(path)["stages"]
+        assert list(stages) == ["check", "train@a", "report"]
+        assert stages["train@a"]["outs"] == [{"path": "train@a.txt"}]
+        assert stages["report"] == ENTRIES["report"]
+
+
 def test_a_write_that_is_cut_short_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
