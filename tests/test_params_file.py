@@ -110,6 +110,11 @@ def test_no_preset_uses_anchors_or_long_lines(root: Path) -> None:
         ),
         ("labels: masks", "labels: boxes", ["runs.oracle.labels", "boxes", "supervised trains on masks"]),
         ("oracle: oracle", "oracle: nobody", ["runs.oracle.oracle", "'nobody'"]),
+        (
+            "oracle: oracle",
+            "oracle: mask2former",
+            ["runs.oracle.oracle", "mask2former_small", "compares equal models"],
+        ),
         ("seeds: [0]", "seeds: []", ["runs.oracle.seeds", "at least 1"]),
         ("seeds: [0]", "seeds: [0, 0]", ["runs.oracle.seeds", "twice"]),
         ("backbone: small", "backbone: resnet50", ["runs.oracle.backbone", "resnet50", "small"]),

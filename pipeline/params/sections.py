@@ -159,6 +159,7 @@ class Params(Section):
             self._check_baseline(f"sam.{name}", sam)
         self._check_separation()
         self._check_pseudo_mask_quality()
+        self._check_models_of_oracles()
         check_semantic_rows(self)
         return self
 
@@ -305,6 +306,14 @@ class Params(Section):
                 )
         if len(set(self.pseudo_mask_quality)) != len(self.pseudo_mask_quality):
             raise ValueError("pseudo_mask_quality names a run twice")
+
+    def _check_models_of_oracles(self) -> None:
+        """Retention is a share of what the same model has with masks."""
+        for table, runs in (("runs", self.runs), ("distilled", self.distilled)):
+            for name, run in runs.items():
+                if run.oracle != "none" and (model := self.trained[run.oracle].model) != run.model:
+                    problem = f"{run.oracle} has the model {model}, and this run {run.model}"
+                    raise ValueError(f"{table}.{name}.oracle: {problem}; retention compares equal models")
 
     def _check_pseudo_labels(self, name: str, pseudo: PseudoLabels) -> None:
         known(f"pseudo_labels.{name}.labeler", pseudo.labeler, self.runs)
