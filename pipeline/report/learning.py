@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from pipeline.report.data import Curve
@@ -18,7 +18,7 @@ from pipeline.report.figures import shorten
 from pipeline.report.palette import color, dashes
 
 POINTS = 120  # of a curve; more are averaged in bins, which keeps the page of a long training small
-LOG_RATIO = 20.0  # a term whose values span more than this is drawn on a logarithmic axis
+LOG_RATIO = 20.0  # a loss whose values span more than this is drawn on a logarithmic axis
 # Logged columns that are a setting, not something learnt, and terms of inner layers of a network that has the
 # same of its last one: loss_ce_0, loss_ce_0_unlabelled.
 NOT_SHOWN = re.compile(r"learning_rate|loss_\w+?_\d+(_unlabelled)?")
@@ -85,9 +85,13 @@ def draw_curve(axes: Axes, name: str, lines: Sequence[Line]) -> None:
         )
     lowest = min(line.low.min() for line in lines)
     highest = max(line.high.max() for line in lines)
-    logarithmic = lowest > 0 and highest / lowest > LOG_RATIO
+    logarithmic = name.startswith("loss") and lowest > 0 and highest / lowest > LOG_RATIO
     if logarithmic:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(
+            "{x:g}"
+        )  # its own writes powers in mathtext, which figures do not read
+        axes.yaxis.set_minor_formatter(NullFormatter())
     elif lowest >= 0:
         axes.set_ylim(0, highest * 1.05 or 1)
     axes.set_title(name + (" (log scale)" if logarithmic else ""))

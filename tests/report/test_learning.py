@@ -64,9 +64,13 @@ def test_long_curves_are_averaged() -> None:
     np.testing.assert_allclose(line.mean, line.steps)
 
 
-def test_the_axis_is_logarithmic_only_where_the_values_span_decades() -> None:
+def test_the_axis_is_logarithmic_only_where_a_loss_spans_decades() -> None:
+    lines = with_curves(curve(0, [1, 2], [0.01, 10]))["loss"]
     with settings():
-        wide = curve_panel("loss", with_curves(curve(0, [1, 2], [0.01, 10]))["loss"])
+        wide, share = curve_panel("loss", lines), curve_panel("accepted_share", lines)
         narrow = curve_panel("loss", with_curves(curve(0, [1, 2], [1, 10]))["loss"])
-    assert (wide.axes[0].get_yscale(), narrow.axes[0].get_yscale()) == ("log", "linear")
+        ticks = [text.get_text() for text in wide.axes[0].get_yticklabels()]
+    scales = [figure.axes[0].get_yscale() for figure in (wide, narrow, share)]
+    assert scales == ["log", "linear", "linear"]
     assert "log scale" in wide.axes[0].get_title(loc="left")
+    assert {"0.01", "0.1", "1", "10"} <= set(ticks)
