@@ -33,3 +33,9 @@ def test_every_trained_method_has_a_page() -> None:
     methods = {path.parent.name for path in (ROOT / "pipeline" / "methods").glob("*/method.py")}
     assert methods - {"pretraining"} <= pages | {"supervised"}
     assert not list((ROOT / "pipeline").rglob("*.md"))
+
+
+@pytest.mark.parametrize("method", ["box_teacher", "boxinst", "guided_distillation", "mal", "spml"])
+def test_pages_of_published_systems_answer_the_same_questions(method: str) -> None:
+    headings = anchors(ROOT / "docs" / "methods" / f"{method}.md")
+    assert {"what-is-exact", "what-differs", "recipe", "cost", "figures"} <= headings
