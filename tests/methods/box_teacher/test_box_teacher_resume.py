@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.box_teacher_settings import STEPS
+from tests.train_apart import train_apart
 
 SCRIPT = Path(__file__).with_name("box_teacher_training.py")
 pytestmark = pytest.mark.slow
@@ -20,19 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("box_teacher")
-    environment = os.environ | {"PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(out)],
-        env=environment,
-        cwd=out,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return out
+    return train_apart(root, SCRIPT, tmp_path_factory.mktemp("box_teacher"))
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "history.json", "records.json"])
