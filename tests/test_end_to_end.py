@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import ctypes
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -218,9 +220,10 @@ class TestPipeline:
             _forget(repository, stage)
         shutil.rmtree(repository / ".dvc" / "cache" / "runs")
         chance = random.Random(0)
-        for _ in range(3):
-            _launch_and_kill(repository, chance.randint(1, 5), chance.uniform(0, 2))
-        ended = run(repository, "pipeline", "repro", "--jobs", "2")
+        with _zombies_kept():
+            for _ in range(3):
+                _launch_and_kill(repository, chance.randint(1, 5), chance.uniform(0, 2))
+            ended = run(repository, "pipeline", "repro", "--jobs", "2")
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert _ran(ended) <= set(AGAIN)
         assert outputs(repository) == expected
@@ -315,6 +318,20 @@ def _forget(repository: Path, stage: str) -> None:
 def _ran(launch: subprocess.CompletedProcess[str]) -> set[str]:
     """Stages that a launch has run."""
     return {line.split(": ")[0] for line in launch.stdout.splitlines() if line.endswith(": started")}
+
+
+@contextlib.contextmanager
+def _zombies_kept() -> Iterator[None]:
+    """Stages whose launcher was killed become children of this process (PR_SET_CHILD_SUBREAPER), which does
+    not reap them meanwhile: as in a container without an init process, where they stay zombies."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
+        for child in psutil.Process().children():
+            if child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, 0)
 
 
 def _launch_and_kill(repository: Path, events: int, seconds: float) -> None:

@@ -16,7 +16,9 @@ from dvc.scm import SCMError
 from dvc.utils.serialize import LOADERS, load_yaml
 
 from pipeline.errors import UserError
+from pipeline.workflow import single_item
 from pipeline.workflow.dag import pipeline_stages, to_dag
+from pipeline.workflow.dead_locks import release_dead
 
 
 class Changes:
@@ -48,9 +50,12 @@ def open_changes(root: Path) -> Iterator[Changes]:
 
     It takes no lock on the repository: DVC holds that one while it hashes what a stage made, and who asks
     must not wait for it.  params.yaml is parsed when it has changed, where DVC parses it for each stage.
+    No stage that a launch has started may be running: what such stages had locked is released.
     """
     with _refusals(root):
         repo = Repo(str(root))
+        hardlink = repo.config["core"].get("hardlink_lock", False)
+        release_dead(Path(repo.tmp_dir), Path(single_item.__file__).name, hardlink=hardlink)
     repo.lock = LockNoop()
     before = LOADERS[".yaml"]
     LOADERS[".yaml"] = _load_once
