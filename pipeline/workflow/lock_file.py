@@ -17,6 +17,8 @@ from dvc.utils.serialize import dumps_yaml
 
 from pipeline.files import write_text
 
+_STAGES = re.compile(r"^stages:.*\n", re.MULTILINE)
+_SECTION = re.compile(r"^(?=\S)", re.MULTILINE)  # keys of the file: `stages`, and what else DVC keeps there
 _ENTRY = re.compile(r"^  (?=\S)", re.MULTILINE)  # keys of `stages`; what they hold is indented further
 
 
@@ -27,10 +29,10 @@ def record(path: Path, name: str, entry: Mapping[str, Any], order: Sequence[str]
     dvc.yaml), so that the file does not depend on which of two stages ended first.
     """
     dumped: str = dumps_yaml({"schema": "2.0", "stages": {name: dict(entry)}})
-    head, (own,) = _split(dumped)
+    head, (own,), _ = _split(dumped)
     # A plain DVC that was killed may have left half a line.
     text = path.read_text(encoding="utf-8").rstrip() + "\n" if path.exists() else ""
-    entries = _split(text)[1]
+    before, entries, after = _split(text)
     keys = [text.partition("\n")[0] for text in entries]
     key = own.partition("\n")[0]
     if key in keys:
@@ -39,10 +41,15 @@ def record(path: Path, name: str, entry: Mapping[str, Any], order: Sequence[str]
         later = {f"  {other}:" for other in order[order.index(name) + 1 :]}
         place = next((at for at, other in enumerate(keys) if other in later), len(entries))
         entries.insert(place, own)
-    write_text(path, head + "".join(entries))
+    write_text(path, (before or head) + "stages:\n" + "".join(entries) + after)
 
 
-def _split(text: str) -> tuple[str, list[str]]:
-    """Text before the first stage, and the text of each stage."""
-    starts = [found.start() for found in _ENTRY.finditer(text)]
-    return text[: starts[0]] if starts else text, [text[a:b] for a, b in pairwise([*starts, len(text)])]
+def _split(text: str) -> tuple[str, list[str], str]:
+    """Text before `stages`, the text of each stage, and what comes after them."""
+    section = _STAGES.search(text)
+    if section is None:
+        return text, [], ""
+    follows = _SECTION.search(text, section.end())
+    end = follows.start() if follows else len(text)
+    starts = [found.start() for found in _ENTRY.finditer(text, section.end(), end)]
+    return text[: section.start()], [text[a:b] for a, b in pairwise([*starts, end])], text[end:]

@@ -49,6 +49,24 @@ def test_replaces_an_entry_where_it_stands(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == _whole(("train@a", *names))
 
 
+@pytest.mark.parametrize("names", [(), ("check", "report")])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_else_dvc_keeps_there_stays(tmp_path: Path, names: tuple[str, ...], first: bool) -> None:
+    path = tmp_path / "dvc.lock"
+    other = {"datasets": [{"name": "shapes", "type": "url", "url": "s3://shapes", "lock": {"files": []}}]}
+    stages = {"stages": {name: ENTRIES[name] for name in names}}
+    start = {"schema": "2.0"}
+    path.write_text(dumps_yaml(start | (other | stages if first else stages | other)), encoding="utf-8")
+    record(path, "train@a", ENTRIES["train@a"], ORDER)
+    record(path, "check", ENTRIES["check"], ORDER)
+    written = load_yaml(path)
+    assert written["datasets"] == other["datasets"]
+    assert list(written["stages"].items()) == [
+        (name, ENTRIES[name]) for name in ORDER if name in written["stages"]
+    ]
+    assert set(written["stages"]) == {"check", "train@a", *names}
+
+
 def test_a_file_that_ends_within_a_line_stays_one_that_dvc_reads(tmp_path: Path) -> None:
     """As one that a plain DVC was killed in: its last entry may be short, and still be YAML."""
     path = tmp_path / "dvc.lock"

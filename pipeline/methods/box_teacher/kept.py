@@ -10,31 +10,53 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import TypedDict  # pydantic reads this one alone in Python 3.11
 
 from pipeline.data.masks import encode
 from pipeline.distributed import gather_objects
 from pipeline.methods.box_supervision.targets import box_masks
 from pipeline.methods.box_teacher.pseudo_masks import PseudoMasks
 from pipeline.methods.box_teacher.views import LabelledViews
+from pipeline.params import Training
 
 BATCHES = 4  # kept before each checkpoint: enough for a mean, few enough to be saved with every one
 DIGITS = 6  # of weights
 SOLID = 0.5  # probability above which a pixel belongs to a mask, where masks are soft
 
-Row = dict[str, Any]
+
+class KeptBox(TypedDict):
+    """What the teacher said of a box: its pseudo mask, an RLE, is None where the weight is 0."""
+
+    annotation_id: int
+    weight: float
+    mask: dict[str, Any] | None
 
 
-def is_kept(step: int, checkpoint_every: int) -> bool:
-    """Whether the masks of training step `step`, from 0, are kept: of the last steps before a checkpoint."""
-    return step % checkpoint_every >= checkpoint_every - BATCHES
+class Row(TypedDict):
+    """What it said of an image in a step, from 0; key: of the sample; size: (height, width) as the student
+    saw it."""
+
+    step: int
+    image_id: int
+    key: tuple[int, int]
+    size: tuple[int, int]
+    boxes: list[KeptBox]
+
+
+def is_kept(step: int, train: Training) -> bool:
+    """Whether the masks of step `step`, from 0, are kept: of the last before each checkpoint and the end."""
+    return group_end(step, train) - step <= BATCHES
+
+
+def group_end(step: int, train: Training) -> int:
+    """Steps done at the end of the group of `step`, from 0: those up to a checkpoint, or to the end."""
+    return min((step // train.checkpoint_every + 1) * train.checkpoint_every, train.steps)
 
 
 def kept_rows(step: int, batch: Sequence[LabelledViews], labels: Sequence[PseudoMasks]) -> list[Row]:
     """A row for each image of the batch, of all processes: JSON alone.
 
-    {step: steps done before, image_id, key: of the sample, size: [height, width] of the student's image,
-    boxes: [{annotation_id, weight, mask}]}; mask is an RLE at that size, cut to its box as the student learns
-    it, None without a pseudo mask.
+    Masks have the size of the student's image and are cut to their boxes, as the student learns them.
     """
     own = [_row(step, views, image) for views, image in zip(batch, labels, strict=True)]
     return [row for rows in gather_objects(own) for row in rows]
@@ -46,14 +68,14 @@ def _row(step: int, views: LabelledViews, image: PseudoMasks) -> Row:
     size = (int(views.weak.image.shape[-2]), int(views.weak.image.shape[-1]))
     inside = box_masks(views.weak.target.boxes.as_subclass(Tensor), size, stride=1)
     masks = encode(((image.masks > SOLID) & inside).cpu().numpy())
-    boxes = [
+    boxes: list[KeptBox] = [
         {"annotation_id": key, "weight": round(weight, DIGITS), "mask": mask if weight > 0 else None}
         for key, weight, mask in zip(ids.tolist(), image.weights.tolist(), masks, strict=True)
     ]
     return {
         "step": step,
         "image_id": views.image_id,
-        "key": list(views.key),
-        "size": list(size),
+        "key": views.key,
+        "size": size,
         "boxes": boxes,
     }

@@ -10,6 +10,17 @@ from torchvision.ops import box_iou
 NONE = -1
 
 
+def candidates(found: Tensor, boxes: Tensor, iou_threshold: float, *, reassign_first: bool) -> Tensor:
+    """Which of an image's detections `match_boxes` may give to a box, whatever their confidence: (M,) bool.
+
+    Without the others it matches as with them.  found: (M, 4) xyxy; boxes: (N, 4).
+    """
+    near: Tensor = (box_iou(found.float(), boxes.float()) >= iou_threshold).any(dim=1)
+    if reassign_first:
+        near[:1] = True  # the place of detection 0 has a meaning
+    return near
+
+
 def match_boxes(
     found: Tensor,
     confidence: Tensor,

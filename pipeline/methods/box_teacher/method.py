@@ -18,6 +18,7 @@ from pipeline.methods.box_teacher.losses import (
     normaliser,
     pseudo_mask_loss,
 )
+from pipeline.methods.box_teacher.matching import candidates
 from pipeline.methods.box_teacher.networks import BoxTeacherNetworks
 from pipeline.methods.box_teacher.pseudo_masks import PseudoMasks, match_masks, on_grid, teacher_images
 from pipeline.methods.box_teacher.views import LabelledViews
@@ -55,7 +56,7 @@ class BoxTeacher(SegmenterPrediction):
         batch = [views.to(device) for views in batch]
         weak, divisor = [views.weak for views in batch], self.segmenter.padding_divisor
         labels = self.label(weak)
-        if is_kept(step, self.settings.train.checkpoint_every):
+        if is_kept(step, self.settings.train):
             self.kept += kept_rows(step, batch, labels)
         strong = pad_images([views.strong for views in batch], divisor)
         learnt = self.segmenter.learn(self.module, strong, [sample.target for sample in weak], step)
@@ -91,10 +92,15 @@ class BoxTeacher(SegmenterPrediction):
             [sample.image for sample in batch], self.settings.teacher, self.segmenter.padding_divisor
         )
         sizes = [(int(sample.image.shape[-2]), int(sample.image.shape[-1])) for sample in batch]
+        boxes = [sample.target.boxes.as_subclass(Tensor) for sample in batch]
+
+        def near(image: int, found: Tensor) -> Tensor:
+            slip = self.settings.reassign_first
+            return candidates(found, boxes[image], self.settings.iou_threshold, reassign_first=slip)
+
         with torch.autocast(images.images.device.type, enabled=False):
             seen = self.segmenter.see(self.networks.teacher, images)
-            found = seen.find(sizes, soft=self.settings.teacher_mask == "float")
-        boxes = [sample.target.boxes.as_subclass(Tensor) for sample in batch]
+            found = seen.find(sizes, soft=self.settings.teacher_mask == "float", wanted=near)
         return [match_masks(*pair, self.settings) for pair in zip(found, boxes, strict=True)]
 
     def _pseudo_losses(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torchvision.tv_tensors import Image, Mask
 
@@ -18,12 +18,13 @@ from pipeline.data.masks import decode
 from pipeline.data.transforms import augment
 from pipeline.errors import UserError
 from pipeline.files import read_json
+from pipeline.methods.box_teacher.kept import Row, group_end
 from pipeline.params import Augmentation, BoxTeacher
 from pipeline.params_file import tuples
 from pipeline.structures import Sample, Target, boxes_xyxy
 
-Row = Mapping[str, Any]  # of `kept.py`: the pseudo masks of an image
 REMEDY = "train it again on these annotations"
+_ROWS = TypeAdapter(list[Row])
 
 
 def pseudo_mask_quality(folder: Path, annotations: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
@@ -38,15 +39,14 @@ def pseudo_mask_quality(folder: Path, annotations: Mapping[str, Any], seed: int)
     key.  Raises UserError for a model of another method, and for rows that fit no annotation.
     """
     settings, path = _settings(folder / "model.json"), folder / "pseudo_masks.json"
-    rows: list[Row] = read_json(path)
+    rows = _rows(path)
     truth = {annotation["id"]: annotation for annotation in annotations["annotations"]}
     sizes = {image["id"]: (image["height"], image["width"]) for image in annotations["images"]}
     groups: dict[int, list[Row]] = {}
-    every = settings.train.checkpoint_every
     for row in rows:
         if row["image_id"] not in sizes or any(box["annotation_id"] not in truth for box in row["boxes"]):
             raise UserError(path, f"image {row['image_id']}", "has boxes of other annotations", REMEDY)
-        groups.setdefault((row["step"] // every + 1) * every, []).append(row)
+        groups.setdefault(group_end(row["step"], settings.train), []).append(row)
     return [
         _figures(step, group, truth, sizes, settings.augmentation, seed)
         for step, group in sorted(groups.items())
@@ -54,10 +54,28 @@ def pseudo_mask_quality(folder: Path, annotations: Mapping[str, Any], seed: int)
 
 
 def _settings(path: Path) -> BoxTeacher:
+    described = read_json(path)
+    settings = described.get("settings") if isinstance(described, dict) else None
+    kind = settings.get("kind") if isinstance(settings, dict) else None
+    if kind != "box_teacher":
+        raise UserError(path, "", f"is of the method {kind}, which has no teacher's masks of boxes", REMEDY)
     try:
-        return BoxTeacher.model_validate(tuples(read_json(path)["settings"]))
-    except (ValidationError, KeyError, TypeError) as error:
-        raise UserError(path, "", f"does not describe a BoxTeacher ({error})", "train it again") from None
+        return BoxTeacher.model_validate(tuples(settings))
+    except ValidationError as error:
+        raise UserError(path, "settings", _first(error), "train it again") from None
+
+
+def _rows(path: Path) -> list[Row]:
+    try:
+        return _ROWS.validate_python(read_json(path))
+    except ValidationError as error:
+        raise UserError(path, "", _first(error), "train it again") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first of its mistakes: where it is and what."""
+    item = error.errors()[0]
+    return f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
 
 
 def _figures(
@@ -71,13 +89,15 @@ def _figures(
     weights, ious = [], []
     for row in rows:
         weights += [box["weight"] for box in row["boxes"]]
-        accepted = [box for box in row["boxes"] if box["mask"] is not None]
-        known = [box for box in accepted if truth[box["annotation_id"]].get("segmentation")]
-        if known:
-            objects = [truth[box["annotation_id"]]["segmentation"] for box in known]
+        given, objects = [], []
+        for box in row["boxes"]:
+            mask, true_mask = box["mask"], truth[box["annotation_id"]].get("segmentation")
+            if mask is not None and true_mask:
+                given.append(mask)
+                objects.append(true_mask)
+        if given:
             masks = _as_seen(objects, sizes[row["image_id"]], row, augmentation, seed)
-            pairs = zip(masks, decode([box["mask"] for box in known], tuple(row["size"])), strict=True)
-            ious += [_iou(*pair) for pair in pairs]
+            ious += [_iou(*pair) for pair in zip(masks, decode(given, row["size"]), strict=True)]
     taken = [weight for weight in weights if weight > 0]
     return {
         "step": step,
@@ -103,7 +123,7 @@ def _as_seen(
     index, draw = row["key"]
     seen = augment(sample, augmentation, np.random.default_rng((seed, draw, index)))
     found: NDArray[np.bool_] = seen.target.required_masks().as_subclass(Tensor).numpy()
-    if found.shape[1:] != tuple(row["size"]):
+    if found.shape[1:] != row["size"]:
         raise UserError("pseudo_masks.json", f"image {row['image_id']}", "has another size", REMEDY)
     return found
 

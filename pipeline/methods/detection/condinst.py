@@ -12,6 +12,7 @@ from pipeline import params
 from pipeline.methods.detection.dense import DenseOutputs, flatten_outputs
 from pipeline.methods.detection.inference import (
     best_cells,
+    chosen,
     clip_masks,
     decode_boxes,
     detect,
@@ -23,7 +24,7 @@ from pipeline.methods.detection.inference import (
 )
 from pipeline.methods.detection.losses import detection_losses
 from pipeline.methods.detection.proposals import Choose, Positives, Proposals
-from pipeline.methods.detection.segmenter import Found, Learnt, Size
+from pipeline.methods.detection.segmenter import Found, Learnt, Size, Wanted
 from pipeline.methods.detection.targets import (
     DetectionTargets,
     Locations,
@@ -127,11 +128,12 @@ class CondInstSeen:
     locations: Locations
     dense: DenseOutputs
 
-    def find(self, sizes: Sequence[Size], *, soft: bool = False) -> list[Found]:
+    def find(self, sizes: Sequence[Size], *, soft: bool = False, wanted: Wanted | None = None) -> list[Found]:
         """Detections of each image, scaled to `sizes`."""
         results = []
         for index, part in enumerate(detect(self.dense, self.locations, self.inference)):
             boxes, kept = original_boxes(part.boxes, self.seen[index], sizes[index])
+            kept = chosen(index, boxes, kept, wanted)
             parts = self._probabilities(index, part.cells[kept], sizes[index])
             masks, certainty = measured(parts, sizes[index], boxes.device, soft=soft)
             results.append(Found(boxes[kept], part.labels[kept], part.scores[kept], masks, certainty))

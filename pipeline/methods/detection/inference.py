@@ -13,6 +13,7 @@ from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from pipeline.methods.detection.dense import DenseOutputs
 from pipeline.methods.detection.proposals import rank_in_group
+from pipeline.methods.detection.segmenter import Wanted
 from pipeline.methods.detection.targets import Locations
 from pipeline.models.layers import aligned_bilinear
 from pipeline.params import Predict
@@ -38,14 +39,15 @@ class Detections:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode, without gradients; afterwards in the mode it had."""
-    training = module.training
+    """The module in evaluation mode, without gradients; afterwards each part in the mode it had."""
+    training = {part: part.training for part in module.modules()}
     module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        module.train(training)
+        for part, mode in training.items():
+            part.training = mode
 
 
 def decode_boxes(distances: Tensor, locations: Locations) -> Tensor:
@@ -98,6 +100,12 @@ def original_boxes(boxes: Tensor, size: tuple[int, int], original: tuple[int, in
     """Boxes in the original image, clipped to it, and which of them are not empty: (N, 4) and (N,) bool."""
     boxes = clip_boxes_to_image(rescale_boxes(boxes, size, original), original)
     return boxes, (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+
+
+def chosen(image: int, boxes: Tensor, kept: Tensor, wanted: Wanted | None) -> Tensor:
+    """Which of the (N, 4) boxes of an image are kept, (N,) bool, and are wanted: (n,) int64."""
+    places = kept.nonzero()[:, 0]
+    return places if wanted is None else places[wanted(image, boxes[places])]
 
 
 def enlarged(

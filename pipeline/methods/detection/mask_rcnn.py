@@ -9,10 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import params
-from pipeline.methods.detection.inference import clip_masks, measured, original_boxes, rescale_boxes
+from pipeline.methods.detection.inference import (
+    chosen,
+    clip_masks,
+    measured,
+    original_boxes,
+    rescale_boxes,
+)
 from pipeline.methods.detection.paste import logit_maps, paste_masks, pasted
 from pipeline.methods.detection.proposals import Choose, Positives
-from pipeline.methods.detection.segmenter import Found, Learnt, Size
+from pipeline.methods.detection.segmenter import Found, Learnt, Size, Wanted
 from pipeline.models.mask_rcnn import MaskRCNN, Pyramid, Regions
 from pipeline.structures import PaddedBatch, Target
 
@@ -61,12 +67,13 @@ class MaskRCNNSeen:
     padded: PaddedBatch
     pyramid: Pyramid
 
-    def find(self, sizes: Sequence[Size], *, soft: bool = False) -> list[Found]:
+    def find(self, sizes: Sequence[Size], *, soft: bool = False, wanted: Wanted | None = None) -> list[Found]:
         """Detections of each image, scaled to `sizes`."""
         results = []
         found = self.network.detect(self.pyramid, self.padded.images, self.padded.sizes)
-        for part, seen, size in zip(found, self.padded.sizes, sizes, strict=True):
+        for index, (part, seen, size) in enumerate(zip(found, self.padded.sizes, sizes, strict=True)):
             boxes, kept = original_boxes(part.boxes, seen, size)
+            kept = chosen(index, boxes, kept, wanted)
             parts = pasted(part.masks[kept], part.areas[kept], seen, size)
             masks, certainty = measured(parts, size, boxes.device, soft=soft)
             results.append(Found(boxes[kept], part.labels[kept], part.scores[kept], masks, certainty))

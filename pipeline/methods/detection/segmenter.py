@@ -6,7 +6,7 @@ the engine's wrapper can all be asked by the same segmenter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from pipeline.structures import PaddedBatch, Target
 
 Size = tuple[int, int]  # (height, width)
+# Of an image of the batch, and its detections' boxes (N, 4), best score first: which are wanted, (N,) bool.
+Wanted = Callable[[int, Tensor], Tensor]
 
 
 @dataclass
@@ -54,8 +56,11 @@ class Found:
 class Seen(Protocol):
     """What a network sees in a batch of images, which is asked for detections, and for masks of boxes."""
 
-    def find(self, sizes: Sequence[Size], *, soft: bool = False) -> list[Found]:
-        """Detections of each image, scaled to the (height, width) `sizes`; soft: masks are probabilities."""
+    def find(self, sizes: Sequence[Size], *, soft: bool = False, wanted: Wanted | None = None) -> list[Found]:
+        """Detections of each image, scaled to the (height, width) `sizes`; soft: masks are probabilities.
+
+        Those that are not wanted, of boxes at `sizes`, are left out before they cost a mask.
+        """
         ...
 
     def fill(self, sizes: Sequence[Size], boxes: Sequence[Tensor]) -> list[Tensor]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
-from pipeline.methods.box_teacher.matching import match_boxes
+from pipeline.methods.box_teacher.matching import candidates, match_boxes
 from pipeline.methods.box_teacher.pseudo_masks import match_masks
 from pipeline.methods.detection.segmenter import Found
 
@@ -98,6 +98,16 @@ def test_equals_the_rule_written_out(seed, found, boxes, iou_threshold, score_th
         reassign_first=slip,
     ).tolist()
     assert matched == by_hand(predicted, scores, given_boxes, iou_threshold, score_threshold, slip)
+    near = candidates(predicted, given_boxes, iou_threshold, reassign_first=slip).nonzero()[:, 0]
+    of_near = match_boxes(
+        predicted[near],
+        scores[near],
+        given_boxes,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        reassign_first=slip,
+    )
+    assert [int(near[place]) if place >= 0 else -1 for place in of_near] == matched
     taken = [detection for detection in matched if detection >= 0]
     assert len(set(taken)) == len(taken)
     for index, detection in enumerate(matched):

@@ -17,7 +17,7 @@ from pipeline.data.masks import decode, encode
 from pipeline.data.transforms import augment
 from pipeline.errors import UserError
 from pipeline.files import write_json
-from pipeline.methods.box_teacher.kept import BATCHES, is_kept, kept_rows
+from pipeline.methods.box_teacher.kept import BATCHES, group_end, is_kept, kept_rows
 from pipeline.methods.box_teacher.pseudo_masks import PseudoMasks
 from pipeline.methods.box_teacher.quality import pseudo_mask_quality
 from tests.box_teacher_settings import make_method, make_views, settings
@@ -57,11 +57,23 @@ def seen_truth(image_id: int, key: tuple[int, int], taught: params.BoxTeacher) -
 
 
 @pytest.mark.parametrize(
-    ("every", "kept"), [(10, [6, 7, 8, 9, 16, 17]), (2, list(range(18))), (1, list(range(18)))]
+    ("every", "kept"),
+    [
+        (10, [6, 7, 8, 9, 14, 15, 16, 17]),
+        (9, [5, 6, 7, 8, 14, 15, 16, 17]),
+        (16, [12, 13, 14, 15, 16, 17]),
+        (100, [14, 15, 16, 17]),
+        (2, list(range(18))),
+        (1, list(range(18))),
+    ],
 )
-def test_the_last_steps_before_a_checkpoint_are_kept(every: int, kept: list[int]) -> None:
-    assert [step for step in range(18) if is_kept(step, every)] == kept
+def test_the_last_steps_before_a_checkpoint_and_the_end_are_kept(
+    root: Path, every: int, kept: list[int]
+) -> None:
+    train = settings(root, train={"checkpoint_every": every, "steps": 18}).train
+    assert [step for step in range(18) if is_kept(step, train)] == kept
     assert BATCHES == 4
+    assert {group_end(step, train) for step in kept} == {*range(every, 18, every), 18}
 
 
 @pytest.mark.parametrize("changes", [{}, {"crop": (28, 40)}, {"short_sides": (48,), "max_side": 48}])
@@ -133,8 +145,26 @@ def test_annotations_of_other_images_are_refused(root: Path, tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"pseudo_masks\.json: image 1: has boxes of other annotations"):
         pseudo_mask_quality(folder, truth, SEED)
     write_json(folder / "model.json", {"settings": {"kind": "boxinst"}})
-    with pytest.raises(UserError, match=r"model\.json: does not describe a BoxTeacher"):
+    with pytest.raises(UserError, match=r"model\.json: is of the method boxinst, which has no"):
         pseudo_mask_quality(folder, truth, SEED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"size": None}, r"0\.size: "),
+        ({"boxes": [{"weight": 0.5}]}, r"0\.boxes\.0\.annotation_id: Field required"),
+    ],
+)
+def test_a_damaged_row_is_one_line(root: Path, tmp_path: Path, changes: dict[str, Any], what: str) -> None:
+    taught = settings(root)
+    views = make_views(tmp_path, taught, SEED)
+    labels = PseudoMasks(torch.zeros(1, SIDE, SIDE, dtype=torch.bool), torch.zeros(1))
+    (row,) = kept_rows(0, [views[0, 0]], [labels])
+    folder = save(tmp_path / "model", taught, [{**row, **changes}])
+    with pytest.raises(UserError, match=rf"pseudo_masks\.json: {what}") as caught:
+        pseudo_mask_quality(folder, annotations(), SEED)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_method_keeps_its_teachers_masks_and_goes_on_with_them(root: Path, tmp_path: Path) -> None:
@@ -147,7 +177,7 @@ def test_the_method_keeps_its_teachers_masks_and_goes_on_with_them(root: Path, t
     assert [row["step"] for row in rows] == [2, 2, 3, 3]
     assert [row["image_id"] for row in rows] == [3, 4, 4, 5]
     assert [box["annotation_id"] for row in rows for box in row["boxes"]] == [30, 40, 40, 50]
-    assert all(box["mask"]["size"] == row["size"] for row in rows for box in row["boxes"])
+    assert all(tuple(box["mask"]["size"]) == row["size"] for row in rows for box in row["boxes"])
     again = make_method(root, taught)
     again.recall(method.memory())
     assert again.records() == method.records()
