@@ -1,8 +1,8 @@
 """dvc.lock, the entry of one stage at a time.
 
 DVC parses the whole file and writes it anew, in place, for each stage that has run: seconds per stage with a
-hundred of them, and half a file if it is killed meanwhile.  Here the text of one entry takes the place of the
-old one, and the file is renamed to its name.  The bytes are DVC's.
+hundred of them, and half a file if it is killed meanwhile.  Here one entry is parsed, and its new text takes
+the place of the old one; the file is renamed to its name.  The bytes are DVC's.
 """
 
 from __future__ import annotations
@@ -13,13 +13,24 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dvc.utils.serialize import dumps_yaml
+from dvc.utils.serialize import dumps_yaml, parse_yaml
 
 from pipeline.files import write_text
 
 _STAGES = re.compile(r"^stages:.*\n", re.MULTILINE)
 _SECTION = re.compile(r"^(?=\S)", re.MULTILINE)  # keys of the file: `stages`, and what else DVC keeps there
 _ENTRY = re.compile(r"^  (?=\S)", re.MULTILINE)  # keys of `stages`; what they hold is indented further
+
+
+def read(path: Path, name: str) -> dict[str, Any]:
+    """What the lock file holds of the stage `name`: {name: entry}, or nothing.
+
+    Raises dvc.exceptions.DvcException for an entry that is no YAML.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    own = [entry for entry in _split(text)[1] if _key(entry) == f"  {name}:"]
+    parsed: dict[str, Any] = parse_yaml("".join(own), str(path)) if own else {}
+    return parsed
 
 
 def record(path: Path, name: str, entry: Mapping[str, Any], order: Sequence[str]) -> None:
@@ -33,8 +44,8 @@ def record(path: Path, name: str, entry: Mapping[str, Any], order: Sequence[str]
     # A plain DVC that was killed may have left half a line.
     text = path.read_text(encoding="utf-8").rstrip() + "\n" if path.exists() else ""
     before, entries, after = _split(text)
-    keys = [text.partition("\n")[0] for text in entries]
-    key = own.partition("\n")[0]
+    keys = [_key(entry) for entry in entries]
+    key = _key(own)
     if key in keys:
         entries[keys.index(key)] = own
     else:
@@ -42,6 +53,10 @@ def record(path: Path, name: str, entry: Mapping[str, Any], order: Sequence[str]
         place = next((at for at, other in enumerate(keys) if other in later), len(entries))
         entries.insert(place, own)
     write_text(path, (before or head) + "stages:\n" + "".join(entries) + after)
+
+
+def _key(entry: str) -> str:
+    return entry.partition("\n")[0]
 
 
 def _split(text: str) -> tuple[str, list[str], str]:

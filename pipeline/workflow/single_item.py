@@ -1,6 +1,7 @@
 """`python -m pipeline.workflow.single_item STAGE`: `dvc --wait-for-lock repro --single-item STAGE`.
 
-DVC does the work (its cache and its run cache included); the entry in dvc.lock is written by `lock_file`.
+DVC does the work (its cache and its run cache included); the entry in dvc.lock is read and written by
+`lock_file`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 from dvc.stage.serialize import to_single_stage_lockfile
 
-from pipeline.workflow.lock_file import record
+from pipeline.workflow.lock_file import read, record
 
 
 def main(name: str) -> int:
     """Reproduce one stage of the repository in the current folder; returns the exit status."""
     try:
         with Repo(_wait_for_lock=True) as repo, lock_repo(repo), repo.scm_context(quiet=True):
-            stages = load_file(repo, PROJECT_FILE).stages
+            project = load_file(repo, PROJECT_FILE)
+            project.lockfile_contents = {"stages": read(Path("dvc.lock"), name)}
+            stages = project.stages
             stage = stages[name]
             if stage.reproduce():
                 record(Path("dvc.lock"), name, to_single_stage_lockfile(stage), list(stages))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import dumps_yaml, load_yaml
 
-from pipeline.workflow.lock_file import record
+from pipeline.workflow.lock_file import read, record
 
 ORDER = ("check", "train@a", "train@ab", "report")
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -34,6 +34,14 @@ def test_is_what_dvc_writes_in_whatever_order_stages_end(tmp_path: Path, seed: i
         record(path, name, ENTRIES[name], ORDER)
     assert path.read_text(encoding="utf-8") == _whole(ORDER)
     assert load_yaml(path)["stages"] == ENTRIES
+
+
+def test_reads_one_entry(tmp_path: Path) -> None:
+    path = tmp_path / "dvc.lock"
+    assert read(path, "check") == {}
+    path.write_text(_whole(("check", "train@a")), encoding="utf-8")
+    assert read(path, "train@a") == {"train@a": ENTRIES["train@a"]}
+    assert read(path, "train@ab") == {}
 
 
 def test_replaces_an_entry_where_it_stands(tmp_path: Path) -> None:
