@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import accumulate
@@ -38,6 +38,7 @@ _OUTWARD = torch.tensor([-0.5, -0.5, 0.5, 0.5])
 
 Sizes = Sequence[tuple[int, int]]
 Pyramid = dict[str, Tensor]
+Kept = Callable[[int, Tensor], Tensor]
 
 
 @dataclass
@@ -158,11 +159,21 @@ class MaskRCNN(nn.Module):
         levels = self.fpn(self.backbone(self.normalise(images, sizes)))
         return {str(s): level.float() for s, level in zip(self.fpn.strides, levels, strict=True)}
 
-    def detect(self, pyramid: Pyramid, images: Tensor, sizes: Sizes) -> list[Found]:
-        """Detections of each image; the module must be in evaluation mode."""
+    def detect(self, pyramid: Pyramid, images: Tensor, sizes: Sizes, kept: Kept | None = None) -> list[Found]:
+        """Detections of each image; the module must be in evaluation mode.
+
+        kept: of an image and the boxes of its detections, (N, 4), which are made a mask of, (n,) int64; the
+        others are left out.
+        """
         with fast_roi_align(images.device):
             proposals, _ = self.rpn(ImageList(images, list(sizes)), pyramid)
             results, _ = self.roi_heads(pyramid, proposals, list(sizes))
+            if kept is not None:
+                chosen = [kept(image, found["boxes"]) for image, found in enumerate(results)]
+                results = [
+                    {name: values[places] for name, values in found.items()}
+                    for found, places in zip(results, chosen, strict=True)
+                ]
             boxes = [found["boxes"] for found in results]
             labels = [found["labels"] for found in results]
             areas = self._areas(boxes)

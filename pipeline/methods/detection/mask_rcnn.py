@@ -69,14 +69,18 @@ class MaskRCNNSeen:
 
     def find(self, sizes: Sequence[Size], *, soft: bool = False, wanted: Wanted | None = None) -> list[Found]:
         """Detections of each image, scaled to `sizes`."""
-        results = []
-        found = self.network.detect(self.pyramid, self.padded.images, self.padded.sizes)
-        for index, (part, seen, size) in enumerate(zip(found, self.padded.sizes, sizes, strict=True)):
-            boxes, kept = original_boxes(part.boxes, seen, size)
-            kept = chosen(index, boxes, kept, wanted)
-            parts = pasted(part.masks[kept], part.areas[kept], seen, size)
-            masks, certainty = measured(parts, size, boxes.device, soft=soft)
-            results.append(Found(boxes[kept], part.labels[kept], part.scores[kept], masks, certainty))
+        seen, results = self.padded.sizes, []
+
+        def kept(image: int, boxes: Tensor) -> Tensor:
+            return chosen(image, *original_boxes(boxes, seen[image], sizes[image]), wanted)
+
+        found = self.network.detect(self.pyramid, self.padded.images, seen, kept)
+        for part, before, size in zip(found, seen, sizes, strict=True):
+            boxes, _ = original_boxes(part.boxes, before, size)
+            masks, certainty = measured(
+                pasted(part.masks, part.areas, before, size), size, boxes.device, soft=soft
+            )
+            results.append(Found(boxes, part.labels, part.scores, masks, certainty))
         return results
 
     def fill(self, sizes: Sequence[Size], boxes: Sequence[Tensor]) -> list[Tensor]:
