@@ -20,6 +20,7 @@ from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from pipeline.distributed import process_count
+from pipeline.engine.memory import keep_freed_memory
 
 
 def pick_device() -> torch.device:
@@ -94,7 +95,11 @@ def _to_float32(value: Any) -> Any:
 
 @contextmanager
 def reproducible(threads: int) -> Iterator[None]:
-    """`threads` CPU threads and deterministic kernels where there are any; afterwards as before."""
+    """`threads` CPU threads and deterministic kernels where there are any; afterwards as before.
+
+    From then on the process keeps the memory that it frees.
+    """
+    keep_freed_memory()
     # cuBLAS reads it when it starts; without it, its results vary.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     memory: Any = torch.utils.deterministic
