@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from pipeline.errors import UserError
 
@@ -36,6 +35,8 @@ class ModulatedDeformableConv(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', H / stride, W / stride), sizes rounded up."""
+        from torchvision.ops import deform_conv2d  # here, as torchvision imports a compiler: a second
+
         offset = self.offset(maps)
         # Places are too coarse in half precision; the result has the precision of a plain convolution's.
         exact = torch.promote_types(maps.dtype, torch.float32)

@@ -15,12 +15,18 @@ from dvc.repo import Repo, lock_repo
 from dvc.stage.serialize import to_single_stage_lockfile
 
 from pipeline.workflow.lock_file import read, record
+from pipeline.workflow.parsed_once import parsed_once
 
 
 def main(name: str) -> int:
     """Reproduce one stage of the repository in the current folder; returns the exit status."""
     try:
-        with Repo(_wait_for_lock=True) as repo, lock_repo(repo), repo.scm_context(quiet=True):
+        with (
+            Repo(_wait_for_lock=True) as repo,
+            lock_repo(repo),
+            repo.scm_context(quiet=True),
+            parsed_once(),
+        ):
             project = load_file(repo, PROJECT_FILE)
             project.lockfile_contents = {"stages": read(Path("dvc.lock"), name)}
             stages = project.stages
