@@ -212,6 +212,7 @@ class TestPipeline:
         assert serial.returncode == 0, serial.stdout + serial.stderr
         assert outputs(repository) == expected
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="keeps zombies by Linux's prctl")
     def test_a_launch_killed_at_random_moments_goes_on_to_the_same_bytes(
         self, repository: Path, done: subprocess.CompletedProcess[str]
     ) -> None:

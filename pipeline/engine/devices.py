@@ -97,7 +97,7 @@ def _to_float32(value: Any) -> Any:
 def reproducible(threads: int) -> Iterator[None]:
     """`threads` CPU threads and deterministic kernels where there are any; afterwards as before.
 
-    From then on the process keeps the memory that it frees.
+    It has one lasting effect: the process keeps the memory that it frees.
     """
     keep_freed_memory()
     # cuBLAS reads it when it starts; without it, its results vary.

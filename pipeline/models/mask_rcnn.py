@@ -38,7 +38,8 @@ _OUTWARD = torch.tensor([-0.5, -0.5, 0.5, 0.5])
 
 Sizes = Sequence[tuple[int, int]]
 Pyramid = dict[str, Tensor]
-Kept = Callable[[int, Tensor], Tensor]
+# Of an image and the boxes of its detections, (N, 4): those that get a mask, (n,) int64.
+Places = Callable[[int, Tensor], Tensor]
 
 
 @dataclass
@@ -159,20 +160,18 @@ class MaskRCNN(nn.Module):
         levels = self.fpn(self.backbone(self.normalise(images, sizes)))
         return {str(s): level.float() for s, level in zip(self.fpn.strides, levels, strict=True)}
 
-    def detect(self, pyramid: Pyramid, images: Tensor, sizes: Sizes, kept: Kept | None = None) -> list[Found]:
-        """Detections of each image; the module must be in evaluation mode.
-
-        kept: of an image and the boxes of its detections, (N, 4), which are made a mask of, (n,) int64; the
-        others are left out.
-        """
+    def detect(
+        self, pyramid: Pyramid, images: Tensor, sizes: Sizes, places: Places | None = None
+    ) -> list[Found]:
+        """Detections of each image, those at `places` or all; the module must be in evaluation mode."""
         with fast_roi_align(images.device):
             proposals, _ = self.rpn(ImageList(images, list(sizes)), pyramid)
             results, _ = self.roi_heads(pyramid, proposals, list(sizes))
-            if kept is not None:
-                chosen = [kept(image, found["boxes"]) for image, found in enumerate(results)]
+            if places is not None:
+                chosen = [places(image, found["boxes"]) for image, found in enumerate(results)]
                 results = [
-                    {name: values[places] for name, values in found.items()}
-                    for found, places in zip(results, chosen, strict=True)
+                    {name: values[kept] for name, values in found.items()}
+                    for found, kept in zip(results, chosen, strict=True)
                 ]
             boxes = [found["boxes"] for found in results]
             labels = [found["labels"] for found in results]

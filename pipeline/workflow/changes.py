@@ -31,6 +31,11 @@ class Changes:
         self._stages = {stage.name: stage for stage in stages}
         self.dag = to_dag(root, stages)
 
+    def release_dead(self) -> None:
+        """Release what DVC keeps locked for killed stages.  Only for who holds the launch's lock."""
+        hardlink = self._repo.config["core"].get("hardlink_lock", False)
+        release_dead(Path(self._repo.tmp_dir), single_item.__name__.rpartition(".")[2], hardlink=hardlink)
+
     def changed(self, name: str) -> bool:
         """Whether command, parameters, inputs or outputs of a stage are others than dvc.lock said when this
         was opened, so that `dvc repro` would run it.  Raises UserError when DVC cannot say.
@@ -46,13 +51,10 @@ def open_changes(root: Path) -> Iterator[Changes]:
     """Read the pipeline once, for questions that take milliseconds.  Raises UserError when DVC refuses it.
 
     It takes no lock on the repository: DVC holds that one while it hashes what a stage made, and who asks
-    must not wait for it.  No stage that a launch has started may be running: what such stages had locked is
-    released.
+    must not wait for it.
     """
     with _refusals(root):
         repo = Repo(str(root))
-        hardlink = repo.config["core"].get("hardlink_lock", False)
-        release_dead(Path(repo.tmp_dir), Path(single_item.__file__).name, hardlink=hardlink)
     repo.lock = LockNoop()
     try:
         with parsed_once():

@@ -66,6 +66,7 @@ def _repro(root: Path, params: Params, jobs: int, lock: int) -> None:
     gpus = count_gpus()
     slots = jobs or gpus or max(1, (os.cpu_count() or 1) // most_threads(params)) + 1
     with open_changes(root) as changes:
+        changes.release_dead()
         check_supervision(root, changes.dag, params)
         waits_for = dependencies(changes.dag)
         stale = set(filter(changes.changed, waits_for))

@@ -18,7 +18,8 @@ from dvc.utils.serialize import dumps_yaml, parse_yaml
 from pipeline.files import write_text
 
 _STAGES = re.compile(r"^stages:.*\n", re.MULTILINE)
-_SECTION = re.compile(r"^(?=\S)", re.MULTILINE)  # keys of the file: `stages`, and what else DVC keeps there
+_SECTION = re.compile(r"^(?=[^\s#])", re.MULTILINE)  # keys of the file: `stages`, and what else DVC keeps
+_OTHER = re.compile(r"^(?!schema)\w+:", re.MULTILINE)
 _ENTRY = re.compile(r"^  (?=\S)", re.MULTILINE)  # keys of `stages`; what they hold is indented further
 
 
@@ -52,7 +53,9 @@ def record(path: Path, name: str, entry: Mapping[str, Any], order: Sequence[str]
         later = {f"  {other}:" for other in order[order.index(name) + 1 :]}
         place = next((at for at, other in enumerate(keys) if other in later), len(entries))
         entries.insert(place, own)
-    write_text(path, (before or head) + "stages:\n" + "".join(entries) + after)
+    other = _OTHER.search(before)  # whatever is left of a header is written anew
+    kept = before[other.start() :] if other else ""
+    write_text(path, head + kept + "stages:\n" + "".join(entries) + after)
 
 
 def _key(entry: str) -> str:

@@ -75,6 +75,16 @@ def test_what_else_dvc_keeps_there_stays(tmp_path: Path, names: tuple[str, ...],
     assert set(written["stages"]) == {"check", "train@a", *names}
 
 
+@pytest.mark.parametrize(
+    "start", ["", "\n", "sche", "schema: '2.", "schema: '2.0'\n", "schema: '2.0'\nstages:\n"]
+)
+def test_a_header_that_was_cut_is_written_anew(tmp_path: Path, start: str) -> None:
+    path = tmp_path / "dvc.lock"
+    path.write_text(start, encoding="utf-8")
+    record(path, "check", ENTRIES["check"], ORDER)
+    assert path.read_text(encoding="utf-8") == _whole(("check",))
+
+
 def test_a_file_that_ends_within_a_line_stays_one_that_dvc_reads(tmp_path: Path) -> None:
     """As one that a plain DVC was killed in: its last entry may be short, and still be YAML."""
     path = tmp_path / "dvc.lock"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import NonNegativeInt
 from torch import Tensor
 from typing_extensions import TypedDict  # pydantic reads this one alone in Python 3.11
 
@@ -17,7 +18,6 @@ from pipeline.distributed import gather_objects
 from pipeline.methods.box_supervision.targets import box_masks
 from pipeline.methods.box_teacher.pseudo_masks import PseudoMasks
 from pipeline.methods.box_teacher.views import LabelledViews
-from pipeline.params import Training
 
 BATCHES = 4  # kept before each checkpoint: enough for a mean, few enough to be saved with every one
 DIGITS = 6  # of weights
@@ -38,19 +38,19 @@ class Row(TypedDict):
 
     step: int
     image_id: int
-    key: tuple[int, int]
+    key: tuple[NonNegativeInt, NonNegativeInt]
     size: tuple[int, int]
     boxes: list[KeptBox]
 
 
-def is_kept(step: int, train: Training) -> bool:
-    """Whether the masks of step `step`, from 0, are kept: of the last before each checkpoint and the end."""
-    return group_end(step, train) - step <= BATCHES
+def is_kept(step: int, checkpoint_every: int) -> bool:
+    """Whether the masks of training step `step`, from 0, are kept: of the last steps before a checkpoint."""
+    return group_end(step, checkpoint_every) - step <= BATCHES
 
 
-def group_end(step: int, train: Training) -> int:
-    """Steps done at the end of the group of `step`, from 0: those up to a checkpoint, or to the end."""
-    return min((step // train.checkpoint_every + 1) * train.checkpoint_every, train.steps)
+def group_end(step: int, checkpoint_every: int) -> int:
+    """Steps done at the checkpoint that ends the group of `step`, from 0."""
+    return (step // checkpoint_every + 1) * checkpoint_every
 
 
 def kept_rows(step: int, batch: Sequence[LabelledViews], labels: Sequence[PseudoMasks]) -> list[Row]:

@@ -56,7 +56,7 @@ class BoxTeacher(SegmenterPrediction):
         batch = [views.to(device) for views in batch]
         weak, divisor = [views.weak for views in batch], self.segmenter.padding_divisor
         labels = self.label(weak)
-        if is_kept(step, self.settings.train):
+        if is_kept(step, self.settings.train.checkpoint_every):
             self.kept += kept_rows(step, batch, labels)
         strong = pad_images([views.strong for views in batch], divisor)
         learnt = self.segmenter.learn(self.module, strong, [sample.target for sample in weak], step)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torchvision.tv_tensors import Image, Mask
 
-from pipeline.data.masks import decode
+from pipeline.data.masks import MaskError, check_rle, decode
 from pipeline.data.transforms import augment
 from pipeline.errors import UserError
 from pipeline.files import read_json
@@ -46,7 +46,7 @@ def pseudo_mask_quality(folder: Path, annotations: Mapping[str, Any], seed: int)
     for row in rows:
         if row["image_id"] not in sizes or any(box["annotation_id"] not in truth for box in row["boxes"]):
             raise UserError(path, f"image {row['image_id']}", "has boxes of other annotations", REMEDY)
-        groups.setdefault(group_end(row["step"], settings.train), []).append(row)
+        groups.setdefault(group_end(row["step"], settings.train.checkpoint_every), []).append(row)
     return [
         _figures(step, group, truth, sizes, settings.augmentation, seed)
         for step, group in sorted(groups.items())
@@ -67,9 +67,17 @@ def _settings(path: Path) -> BoxTeacher:
 
 def _rows(path: Path) -> list[Row]:
     try:
-        return _ROWS.validate_python(read_json(path))
+        rows = _ROWS.validate_python(read_json(path))
     except ValidationError as error:
         raise UserError(path, "", _first(error), "train it again") from None
+    for index, row in enumerate(rows):
+        try:
+            for box in row["boxes"]:
+                if box["mask"] is not None:
+                    check_rle(box["mask"], row["size"])
+        except MaskError as error:
+            raise UserError(path, f"row {index}", str(error), "train it again") from None
+    return rows
 
 
 def _first(error: ValidationError) -> str:

@@ -133,10 +133,10 @@ class CondInstSeen:
         results = []
         for index, part in enumerate(detect(self.dense, self.locations, self.inference)):
             boxes, kept = original_boxes(part.boxes, self.seen[index], sizes[index])
-            kept = chosen(index, boxes, kept, wanted)
-            parts = self._probabilities(index, part.cells[kept], sizes[index])
+            places = chosen(index, boxes, kept, wanted)
+            parts = self._probabilities(index, part.cells[places], sizes[index])
             masks, certainty = measured(parts, sizes[index], boxes.device, soft=soft)
-            results.append(Found(boxes[kept], part.labels[kept], part.scores[kept], masks, certainty))
+            results.append(Found(boxes[places], part.labels[places], part.scores[places], masks, certainty))
         return results
 
     def fill(self, sizes: Sequence[Size], boxes: Sequence[Tensor]) -> list[Tensor]:

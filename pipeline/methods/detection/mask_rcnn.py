@@ -71,10 +71,10 @@ class MaskRCNNSeen:
         """Detections of each image, scaled to `sizes`."""
         seen, results = self.padded.sizes, []
 
-        def kept(image: int, boxes: Tensor) -> Tensor:
+        def places(image: int, boxes: Tensor) -> Tensor:
             return chosen(image, *original_boxes(boxes, seen[image], sizes[image]), wanted)
 
-        found = self.network.detect(self.pyramid, self.padded.images, seen, kept)
+        found = self.network.detect(self.pyramid, self.padded.images, seen, places)
         for part, before, size in zip(found, seen, sizes, strict=True):
             boxes, _ = original_boxes(part.boxes, before, size)
             masks, certainty = measured(
