@@ -4,9 +4,9 @@ DVC runs stages one after the other.  Two one-thread trainings side by side give
 one, one training on two threads 1.29 times, so the launcher starts every stage as soon as what it
 depends on is done, if it has changed by then.  Plain `dvc repro` gives the same bytes.
 
-On a CPU it runs one stage more than there are cores, and gives the first of them precedence: three
-trainings on two cores end together instead of leaving a core idle during the last, and the one that most
-stages wait for is not held up (the demo took 354 s so, 387 s in pairs).
+On a CPU it runs as many stages as there are cores; more would take the cache from each other.  Where only one
+more could start, it does, too: three trainings on two cores end together instead of leaving a core idle
+during the last.  The first stage has precedence, so that the one that most stages wait for is not held up.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def repro(root: Path, jobs: int = 0) -> None:
 def _repro(root: Path, params: Params, jobs: int, lock: int) -> None:
     began = time.monotonic()
     gpus = count_gpus()
-    slots = jobs or gpus or max(1, (os.cpu_count() or 1) // most_threads(params)) + 1
+    slots = jobs or gpus or max(1, (os.cpu_count() or 1) // most_threads(params))
+    spare = 0 if jobs or gpus else 1
     with open_changes(root) as changes:
         changes.release_dead()
         check_supervision(root, changes.dag, params)
@@ -72,7 +73,7 @@ def _repro(root: Path, params: Params, jobs: int, lock: int) -> None:
         stale = set(filter(changes.changed, waits_for))
         if stale:
             check_networks(params)
-        times = _run_stages(root, stale, waits_for, changes.changed, slots, gpus, lock)
+        times = _run_stages(root, stale, waits_for, changes.changed, slots, gpus, lock, spare=spare)
     if times:
         _confirm(root)
     for stage, seconds in sorted(times.items(), key=lambda item: -item[1]):
@@ -202,9 +203,12 @@ def _run_stages(
     slots: int,
     gpus: int,
     lock: int,
+    *,
+    spare: int = 0,
 ) -> dict[str, float]:
     """Run the stale stages and what follows from them, each as soon as it can; returns the seconds each took.
 
+    spare: slots more, taken only by all stages that can start.
     A stage that waited for one that ran is asked again whether it has changed: what comes out as it was
     makes no work, and costs no process.
     """
@@ -215,13 +219,14 @@ def _run_stages(
     news = time.monotonic()
     try:
         while running or (todo and failed is None):
-            while failed is None and len(running) < slots:
-                stage = _next(todo, waits_for, running)
-                if stage is None:
+            while failed is None and (ready := _ready(todo, waits_for, running)):
+                some = len(running) + len(ready) > slots + spare
+                if len(running) >= (slots if some else slots + spare):
                     break
+                stage = ready[0]
                 todo.remove(stage)
                 if changed(stage) if waits_for[stage] & times.keys() else stage in stale:
-                    free = min(set(range(slots)) - {job.slot for job in running})
+                    free = min(set(range(slots + spare)) - {job.slot for job in running})
                     running.append(_start(root, stage, free, gpus, lock, nice=bool(running)))
             for job in [job for job in running if job.process.poll() is not None]:
                 running.remove(job)
@@ -284,10 +289,10 @@ def _signal(running: list[_Running], number: signal.Signals) -> None:
             os.killpg(job.process.pid, number)
 
 
-def _next(todo: list[str], waits_for: dict[str, set[str]], running: list[_Running]) -> str | None:
-    """The first stage that waits for none that is still to end; None if there is none."""
+def _ready(todo: list[str], waits_for: dict[str, set[str]], running: list[_Running]) -> list[str]:
+    """The stages that wait for none that is still to end."""
     to_end = {job.stage for job in running} | set(todo)
-    return next((stage for stage in todo if not waits_for[stage] & to_end), None)
+    return [stage for stage in todo if not waits_for[stage] & to_end]
 
 
 def _start(root: Path, stage: str, slot: int, gpus: int, lock: int, *, nice: bool) -> _Running:

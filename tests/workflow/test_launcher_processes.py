@@ -78,6 +78,27 @@ def test_a_stage_starts_when_what_it_waits_for_has_ended(tmp_path: Path, lock: i
     assert ended == sorted(ended)
 
 
+@pytest.mark.parametrize(("count", "together"), [(2, 2), (3, 3), (4, 2)])
+def test_one_stage_more_starts_where_no_other_could(
+    tmp_path: Path, lock: int, monkeypatch: pytest.MonkeyPatch, count: int, together: int
+) -> None:
+    stages = [f"{letter}_0.5" for letter in "abcd"[:count]]
+    waits_for = {name: set[str]() for name in stages} | {"last_0": set(stages)}
+    beside: list[int] = []
+    start = launcher._start
+
+    def watched(root: Path, stage: str, slot: int, *others: int, nice: bool) -> launcher._Running:
+        beside.append(slot + 1)
+        return start(root, stage, slot, *others, nice=nice)
+
+    monkeypatch.setattr(launcher, "_start", watched)
+    launcher._run_stages(tmp_path, set(stages), waits_for, _always, 2, 0, lock, spare=1)
+    assert max(beside[:together]) == together
+    assert beside[0] == 1
+    if count == 4:
+        assert beside[2] <= 2, "the third of four waits for a slot"
+
+
 def test_a_stage_is_asked_after_those_before_it_and_not_run_if_unchanged(tmp_path: Path, lock: int) -> None:
     asked = []
 
