@@ -7,16 +7,14 @@ training stage, with masks that this has no access to.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from pydantic import NonNegativeInt
 from torch import Tensor
-from typing_extensions import TypedDict  # pydantic reads this one alone in Python 3.11
 
 from pipeline.data.masks import encode
 from pipeline.distributed import gather_objects
 from pipeline.methods.box_supervision.targets import box_masks
 from pipeline.methods.box_teacher.pseudo_masks import PseudoMasks
+from pipeline.methods.box_teacher.rows import KeptBox, Row, group_end
 from pipeline.methods.box_teacher.views import LabelledViews
 
 BATCHES = 4  # kept before each checkpoint: enough for a mean, few enough to be saved with every one
@@ -24,33 +22,9 @@ DIGITS = 6  # of weights
 SOLID = 0.5  # probability above which a pixel belongs to a mask, where masks are soft
 
 
-class KeptBox(TypedDict):
-    """What the teacher said of a box: its pseudo mask, an RLE, is None where the weight is 0."""
-
-    annotation_id: int
-    weight: float
-    mask: dict[str, Any] | None
-
-
-class Row(TypedDict):
-    """What it said of an image in a step, from 0; key: of the sample; size: (height, width) as the student
-    saw it."""
-
-    step: int
-    image_id: int
-    key: tuple[NonNegativeInt, NonNegativeInt]
-    size: tuple[int, int]
-    boxes: list[KeptBox]
-
-
 def is_kept(step: int, checkpoint_every: int) -> bool:
     """Whether the masks of training step `step`, from 0, are kept: of the last steps before a checkpoint."""
     return group_end(step, checkpoint_every) - step <= BATCHES
-
-
-def group_end(step: int, checkpoint_every: int) -> int:
-    """Steps done at the checkpoint that ends the group of `step`, from 0."""
-    return (step // checkpoint_every + 1) * checkpoint_every
 
 
 def kept_rows(step: int, batch: Sequence[LabelledViews], labels: Sequence[PseudoMasks]) -> list[Row]:

@@ -11,7 +11,7 @@ from pipeline.methods.box_supervision.losses import warmup
 from pipeline.methods.box_supervision.targets import valid_pixels
 from pipeline.methods.box_teacher.affinity import affine_pairs, mask_affinity
 from pipeline.methods.box_teacher.confidence import mask_aware_confidence
-from pipeline.methods.box_teacher.kept import Row, is_kept, kept_rows
+from pipeline.methods.box_teacher.kept import is_kept, kept_rows
 from pipeline.methods.box_teacher.losses import (
     mask_affinity_loss,
     mean_projection_loss,
@@ -21,6 +21,7 @@ from pipeline.methods.box_teacher.losses import (
 from pipeline.methods.box_teacher.matching import candidates
 from pipeline.methods.box_teacher.networks import BoxTeacherNetworks
 from pipeline.methods.box_teacher.pseudo_masks import PseudoMasks, match_masks, on_grid, teacher_images
+from pipeline.methods.box_teacher.rows import Row
 from pipeline.methods.box_teacher.views import LabelledViews
 from pipeline.methods.detection.segmenter import Found, Learnt, Segmenter
 from pipeline.methods.detection.segmenter_method import SegmenterPrediction

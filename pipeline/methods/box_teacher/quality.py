@@ -18,7 +18,7 @@ from pipeline.data.masks import MaskError, check_rle, decode
 from pipeline.data.transforms import augment
 from pipeline.errors import UserError
 from pipeline.files import read_json
-from pipeline.methods.box_teacher.kept import Row, group_end
+from pipeline.methods.box_teacher.rows import Row, group_end
 from pipeline.params import Augmentation, BoxTeacher
 from pipeline.params_file import tuples
 from pipeline.structures import Sample, Target, boxes_xyxy
