@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.box_teacher_settings import STEPS
+from tests.train_apart import TWO_PROCESSES, train_apart
 
 SCRIPT = Path(__file__).with_name("box_teacher_processes.py")
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_student_and_one_teacher(root: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *TORCHRUN, str(SCRIPT), str(tmp_path)],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    train_apart(root, SCRIPT, tmp_path, *TWO_PROCESSES)
     written = json.loads((tmp_path / "written.json").read_text())
     first, second = written["sums"]
     assert first == second

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,31 +10,19 @@ import torch
 from safetensors.torch import load_file
 
 from tests.taught_settings import BURN_IN, STEPS
+from tests.train_apart import TWO_PROCESSES, train_apart
 
 SCRIPT = Path(__file__).with_name("taught_processes.py")
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What one process left behind, and what two did."""
-    environment = os.environ | {"PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    folders = []
-    for launcher in ((), TORCHRUN):
-        out = tmp_path_factory.mktemp("processes")
-        done = subprocess.run(
-            [sys.executable, *launcher, str(SCRIPT), str(out)],
-            env=environment,
-            cwd=out,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        folders.append(out)
-    return folders
+    return [
+        train_apart(root, SCRIPT, tmp_path_factory.mktemp("processes"), *launcher)
+        for launcher in ((), TWO_PROCESSES)
+    ]
 
 
 @pytest.mark.parametrize("kind", ["mean_teacher", "guided_distillation"])
